@@ -1,0 +1,62 @@
+//! The list that CI runs and that a person can run before a push: the same list.
+
+use std::time::Duration;
+
+use crate::workspace::{Outcome, cargo};
+use crate::{deny, sim, stranger, test, tidy};
+
+/// Seeds of the fixed simulator set: the same on every run, so that a red build repeats.
+const SIM_SEEDS: &str = "200";
+
+type Step = (&'static str, fn() -> Outcome);
+
+const STEPS: &[Step] = &[
+    ("format", || cargo(&["fmt", "--all", "--check"])),
+    ("lints", lints),
+    ("tidy", tidy::run),
+    ("deny", deny::run),
+    ("tests", || test::run(&[])),
+    ("sim", || {
+        sim::run(&[
+            "--seed".into(),
+            "1".into(),
+            "--seeds".into(),
+            SIM_SEEDS.into(),
+        ])
+    }),
+    ("stranger", stranger::run),
+];
+
+/// Runs every step in order and stops at the first that fails.
+pub fn run() -> Outcome {
+    for (name, step) in STEPS {
+        println!("=== {name}");
+        let (outcome, took) = timed(step);
+        outcome.map_err(|why| format!("=== {name} FAILED after {took:?}\n{why}"))?;
+        println!("=== {name} ok in {took:.1?}");
+    }
+    Ok(())
+}
+
+fn lints() -> Outcome {
+    cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ])
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a step's duration is for the reader only"
+)]
+fn timed(step: &dyn Fn() -> Outcome) -> (Outcome, Duration) {
+    let started = std::time::Instant::now();
+    let outcome = step();
+    (outcome, started.elapsed())
+}

@@ -1,0 +1,227 @@
+//! The shape of files: line and function length, first pages, crash sentences, dead files.
+
+use std::path::Path;
+
+use super::source::Source;
+
+const LINE_CHARS_MAX: usize = 100;
+const FILE_LINES_MAX: usize = 600;
+const FUNCTION_LINES_MAX: usize = 70;
+/// A file may be longer, a function too, if it says why: once, where the reader meets it.
+const WHY_BIG: &str = "// why big:";
+const WHY_LONG: &str = "// why long:";
+
+/// What makes bytes or names durable, and the sentence that must stand in the same file.
+const DURABLE: &[&str] = &[".sync_all()", ".sync_data()", "fs::rename("];
+const CRASH: &str = "crash here";
+
+/// Pages that a newcomer or an operator is promised.
+const PAGES: &[&str] = &[
+    "README.md",
+    "ARCHITECTURE.md",
+    "FORMATS.md",
+    "THREATS.md",
+    "OPERATING.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "deny.toml",
+    "clippy.toml",
+    "rustfmt.toml",
+];
+
+pub fn check(source: &Source) -> Vec<String> {
+    let mut faults = Vec::new();
+    faults.extend(long_lines(source));
+    faults.extend(big_file(source));
+    faults.extend(long_functions(source));
+    faults.extend(first_page(source));
+    faults.extend(crash_sentence(source));
+    faults
+}
+
+fn long_lines(source: &Source) -> Vec<String> {
+    let code = source.lines.iter().take(source.shipped).enumerate();
+    code.filter(|(_, line)| line.chars().count() > LINE_CHARS_MAX && !line.contains("://"))
+        .map(|(at, _)| format!("{}:{}: over {LINE_CHARS_MAX} columns", source.path, at + 1))
+        .collect()
+}
+
+fn big_file(source: &Source) -> Option<String> {
+    let excused = source
+        .lines
+        .iter()
+        .take(40)
+        .any(|line| line.contains(WHY_BIG));
+    (source.shipped > FILE_LINES_MAX && !excused).then(|| {
+        format!(
+            "{}: {} lines; split it, or say `{WHY_BIG}`",
+            source.path, source.shipped
+        )
+    })
+}
+
+/// Functions by indentation: rustfmt closes a function with a brace in the column of its `fn`.
+fn long_functions(source: &Source) -> Vec<String> {
+    let mut faults = Vec::new();
+    let lines = &source.lines[..source.shipped];
+    for (start, line) in lines.iter().enumerate() {
+        let Some(indent) = function_indent(line) else {
+            continue;
+        };
+        let close = format!("{}}}", " ".repeat(indent));
+        let Some(length) = lines[start..].iter().position(|line| *line == close) else {
+            continue;
+        };
+        let excused = lines[start..start + length]
+            .iter()
+            .any(|line| line.contains(WHY_LONG));
+        if length > FUNCTION_LINES_MAX && !excused {
+            faults.push(format!(
+                "{}:{}: a function of {length} lines; cut it, or say `{WHY_LONG}`",
+                source.path,
+                start + 1
+            ));
+        }
+    }
+    faults
+}
+
+fn function_indent(line: &str) -> Option<usize> {
+    let trimmed = line.trim_start();
+    let words = [
+        "fn ",
+        "pub fn ",
+        "async fn ",
+        "pub async fn ",
+        "pub(crate) fn ",
+        "const fn ",
+    ];
+    words
+        .iter()
+        .any(|word| trimmed.starts_with(word))
+        .then(|| line.len() - trimmed.len())
+}
+
+fn first_page(source: &Source) -> Option<String> {
+    let crate_root = ["/src/lib.rs", "/src/main.rs"]
+        .iter()
+        .any(|end| source.path.ends_with(end));
+    if !crate_root {
+        return None;
+    }
+    let page: Vec<&String> = source
+        .lines
+        .iter()
+        .take_while(|line| line.starts_with("//!"))
+        .collect();
+    let states_absence = page
+        .iter()
+        .any(|line| line.contains("never") || line.contains("Never"));
+    (page.len() < 3 || !states_absence).then(|| {
+        format!(
+            "{}: the first page says what enters, what leaves, what is never here",
+            source.path
+        )
+    })
+}
+
+fn crash_sentence(source: &Source) -> Option<String> {
+    let durable = source
+        .code()
+        .find(|(_, line)| DURABLE.iter().any(|word| line.contains(word)));
+    let said = source
+        .lines
+        .iter()
+        .any(|line| line.to_lowercase().contains(CRASH));
+    match durable {
+        Some((number, _)) if !said => Some(format!(
+            "{}:{number}: a durable write, and no sentence `A {CRASH} leaves …`",
+            source.path
+        )),
+        _ => None,
+    }
+}
+
+/// Files that no `mod` names: the compiler never sees them.
+pub fn dead_files(sources: &[Source]) -> Vec<String> {
+    let dead = sources.iter().filter(|source| {
+        let is_module = source.path.contains("/src/") && !source.path.contains("/src/bin/");
+        is_module && !is_crate_root(&source.path) && !named(sources, &source.path)
+    });
+    dead.map(|source| format!("{}: no `mod` names this file", source.path))
+        .collect()
+}
+
+fn is_crate_root(path: &str) -> bool {
+    path.ends_with("/src/lib.rs") || path.ends_with("/src/main.rs")
+}
+
+fn named(sources: &[Source], path: &str) -> bool {
+    let path = path
+        .strip_suffix("/mod.rs")
+        .or(path.strip_suffix(".rs"))
+        .unwrap_or(path);
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let parents = [
+        format!("{folder}/mod.rs"),
+        format!("{folder}/lib.rs"),
+        format!("{folder}/main.rs"),
+        format!("{folder}.rs"),
+    ];
+    let declared = format!("mod {name};");
+    sources
+        .iter()
+        .filter(|source| parents.contains(&source.path))
+        .any(|source| {
+            source
+                .lines
+                .iter()
+                .any(|line| line.trim_end().ends_with(&declared))
+        })
+}
+
+pub fn missing_pages(root: &Path) -> Vec<String> {
+    let missing = PAGES.iter().filter(|page| !root.join(page).exists());
+    missing
+        .map(|page| format!("{page}: missing; the project promises it"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_out_of_bounds_are_named() {
+        let check = |path: &str, text: &str, part: &str| {
+            let faults = check(&Source::new(path, text)).join("\n");
+            assert!(
+                faults.contains(part),
+                "{path}: expected {part:?}, got {faults:?}"
+            );
+        };
+        check("a/src/b.rs", &"x".repeat(101), "over 100 columns");
+        check("a/src/b.rs", &"x\n".repeat(601), "601 lines");
+        check(
+            "a/src/b.rs",
+            &format!("fn a() {{\n{}}}\n", "    x;\n".repeat(71)),
+            "72 lines",
+        );
+        check("a/src/lib.rs", "//! A crate.\n", "first page");
+        check("a/src/b.rs", "file.sync_all()?;", "durable write");
+    }
+
+    #[test]
+    fn a_file_that_no_mod_names_is_dead() {
+        let sources = [
+            Source::new("a/src/lib.rs", "mod used;\n"),
+            Source::new("a/src/used.rs", ""),
+            Source::new("a/src/dead.rs", ""),
+        ];
+        assert_eq!(
+            dead_files(&sources),
+            ["a/src/dead.rs: no `mod` names this file"]
+        );
+    }
+}
