@@ -9,4 +9,5 @@
 //! outside [`state`], and never reads the clock outside [`clock`].
 
 pub mod clock;
+pub mod command;
 pub mod limits;

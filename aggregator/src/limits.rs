@@ -17,3 +17,157 @@ pub const TABLES_SAVE_INTERVAL_MS: u64 = 10_000;
 /// How long a program drains after a signal, in milliseconds, before it ends all the same.
 /// Nothing acknowledged depends on the drain.
 pub const DRAIN_MS_MAX: u64 = 10_000;
+
+// Consensus. Sizes are of encoded bytes unless said otherwise.
+
+/// One tick of the Raft clock, in milliseconds.
+pub const RAFT_TICK_MS: u64 = 100;
+
+/// Ticks without a leader's word before a replica asks for votes; each wait is drawn between this
+/// and twice this. Election takes one to two seconds.
+pub const ELECTION_TICKS: usize = 10;
+
+/// Ticks between a leader's heartbeats: five may be lost before anybody doubts it.
+pub const HEARTBEAT_TICKS: usize = 2;
+
+/// Entries in one append message, in bytes. An entry that is larger alone travels alone.
+pub const MESSAGE_ENTRIES_BYTES_MAX: u64 = 1 << 20;
+
+/// Append messages sent to one peer and not confirmed. Reached: raft waits for the peer.
+pub const INFLIGHT_MESSAGES_MAX: usize = 256;
+
+/// A leader's own entries that are not committed, in bytes. Reached: proposals get `Busy`.
+pub const UNCOMMITTED_BYTES_MAX: u64 = 64 << 20;
+
+/// Committed entries handed out in one round, in bytes. The rest comes in the next rounds.
+pub const COMMITTED_BYTES_PER_READY_MAX: u64 = 16 << 20;
+
+/// Proposals under way on one replica, own and forwarded. Reached: `Busy`.
+pub const PROPOSALS_MAX: usize = 4_096;
+
+/// Bytes of the proposals under way on one replica. Reached: `Busy`.
+pub const PROPOSALS_BYTES_MAX: usize = 64 << 20;
+
+/// Commands packed into one entry: bounds how long one apply step takes.
+pub const ENTRY_COMMANDS_MAX: usize = 1_024;
+
+/// Commands packed into one entry, in bytes; so also the largest command. Larger: `TooLarge`.
+pub const ENTRY_COMMANDS_BYTES_MAX: usize = 1 << 20;
+
+/// When a caller told `Busy` should come back, in milliseconds: a few group commits later.
+pub const BUSY_RETRY_MS: u64 = 50;
+
+/// When a caller should come back who was told that nobody leads: about one election.
+pub const NO_LEADER_RETRY_MS: u64 = RAFT_TICK_MS * ELECTION_TICKS as u64;
+
+/// Inputs the raft thread takes between two outputs, so that outputs are not starved.
+pub const RAFT_INPUTS_PER_ROUND_MAX: usize = 4_096;
+
+/// Peers' messages waiting for the raft thread, in number and in bytes. Reached: messages are
+/// dropped and counted; raft sends again.
+pub const PEER_MESSAGES_MAX: usize = 4_096;
+/// See [`PEER_MESSAGES_MAX`].
+pub const PEER_MESSAGES_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes waiting for the log thread. Reached: peers' appends are dropped and counted until the
+/// disk has caught up; own proposals are bounded by [`PROPOSALS_BYTES_MAX`] already.
+pub const LOG_QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// Committed entries waiting in memory for the apply thread, in bytes. Reached: later ones are
+/// left in the log and read from there when their turn comes.
+pub const APPLY_BACKLOG_BYTES_MAX: usize = 64 << 20;
+
+/// Newest log entries kept in memory, in bytes. Older ones are read from disk.
+pub const LOG_TAIL_BYTES_MAX: usize = 64 << 20;
+
+/// One file of the Raft log, in bytes.
+pub const LOG_FILE_BYTES: u64 = 64 << 20;
+
+/// Messages waiting for one peer's stream, in number and in bytes. Reached: messages are dropped,
+/// counted, and the peer is reported unreachable to raft, which sends again.
+pub const PEER_QUEUE_MESSAGES_MAX: usize = 1_024;
+/// See [`PEER_QUEUE_MESSAGES_MAX`].
+pub const PEER_QUEUE_BYTES_MAX: usize = 32 << 20;
+
+/// One gRPC message between replicas, in bytes: an append message with its largest entry, and
+/// room for the framing. Larger: the stream ends with an error that names the size.
+pub const PEER_RPC_BYTES_MAX: usize = 4 << 20;
+
+/// Commands gathered into one forward, in bytes. The rest waits for the next.
+pub const FORWARD_BYTES_MAX: usize = 2 << 20;
+
+/// How long a forward may take before its callers are told `Lost`, in milliseconds.
+pub const FORWARD_TIMEOUT_MS: u64 = 5_000;
+
+/// The first wait before a peer is dialled again, in milliseconds; doubled up to the maximum.
+pub const PEER_REDIAL_MS_MIN: u64 = 50;
+/// See [`PEER_REDIAL_MS_MIN`].
+pub const PEER_REDIAL_MS_MAX: u64 = 1_000;
+
+/// Between two keepalive pings to a peer, in milliseconds: a dead connection is found by them.
+pub const PEER_KEEPALIVE_MS: u64 = 2_000;
+
+/// How long a keepalive ping may stay unanswered, and a connection attempt or handshake may take.
+pub const PEER_TIMEOUT_MS: u64 = 3_000;
+
+/// One encoded command: an admitted batch is the largest, its leaf and payload at their own
+/// bounds. A longer one in an entry is a damaged or foreign entry: the replica stops.
+pub const COMMAND_BYTES_MAX: usize =
+    proofmark_evidence::limits::LEAF_BYTES_MAX + proofmark_evidence::limits::BLOB_BYTES_MAX + 1_024;
+
+/// Faults named by one refused spec, and the bytes of each. The rest is counted, a longer text
+/// is cut: the spec crate reports at most a hundred.
+pub const REFUSAL_FAULTS_MAX: usize = 128;
+/// See [`REFUSAL_FAULTS_MAX`].
+pub const REFUSAL_TEXT_BYTES_MAX: usize = 2_048;
+
+/// Agents ever enrolled by name, retired ones too (their names keep their epoch). About 3 KiB of
+/// state each. Reached: an enrolment is refused with `agents_full`.
+pub const AGENTS_MAX: usize = 10_000;
+
+/// Batches remembered per agent, so that a retry is told its leaf index and other bytes under a
+/// taken sequence number are noticed. Older retries still are duplicates, by their number.
+pub const RECENT_BATCHES_MAX: usize = 64;
+
+/// Join tokens remembered. Reached: a new one is refused with `tokens_full`.
+pub const TOKENS_MAX: usize = 1_000;
+
+/// How long after its expiry a token is remembered, in milliseconds, so that a late agent is
+/// told `token_expired` or `token_spent` rather than `token_unknown`.
+pub const TOKEN_KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// Bytes of all spec texts ever applied: they are kept to rebuild the documents in force.
+/// Reached: an apply is refused with `specs_full`.
+pub const SPEC_TEXTS_BYTES_MAX: u64 = 64 << 20;
+
+/// How far ahead of the leader's stamp a result's schedule may lie, in milliseconds. Beyond, the
+/// agent's clock is wrong: `clock_skew`, and the agent sends it again later.
+pub const CLOCK_AHEAD_MS_MAX: u64 = 60_000;
+
+/// Failing results kept in the state for the views. Older ones are in the evidence.
+pub const FAILURES_MAX: usize = 100;
+
+/// Seals that wait for their majority of cosignatures. Reached: the oldest is forgotten; the
+/// next covers all that it covered.
+pub const SEALS_PENDING_MAX: usize = 16;
+
+/// Applied entries that wait for the recorder, each at most one Raft entry of about a mebibyte.
+/// Reached: the apply thread waits, and proposals fill their own queue up to `Busy`.
+pub const RECORDER_TASKS_MAX: usize = 64;
+
+/// Page cache of the tables, in bytes. The state itself is in memory; the tables are read at
+/// start-up and by lookups of single results.
+pub const TABLES_CACHE_BYTES: u64 = 32 << 20;
+
+/// How often, and how far apart in milliseconds, the tables' lock is tried at start: a process
+/// that was just killed may hold it for some seconds. Reached: start-up fails and says so.
+pub const TABLES_LOCK_TRIES_MAX: u32 = 100;
+/// See [`TABLES_LOCK_TRIES_MAX`].
+pub const TABLES_LOCK_RETRY_MS: u64 = 100;
+
+/// How long opening and comparing the tables may take, in milliseconds. Reached: they count as
+/// damaged and are rebuilt.
+pub const TABLES_OPEN_MS_MAX: u64 = 120_000;
+
+/// Damaged tables that are kept aside for a person to look at. Reached: the oldest is deleted.
+pub const TABLES_DAMAGED_KEPT_MAX: usize = 3;

@@ -2,8 +2,9 @@
 
 use proofmark_evidence::{ByteReader, ByteWriter};
 
-use super::fields::{CodecFault, take_list_len, take_version};
 use super::Command;
+use super::fields::{CodecFault, take_version};
+use crate::limits::{COMMAND_BYTES_MAX, ENTRY_COMMANDS_MAX};
 
 /// The version of the encoding of an entry.
 const ENTRY_VERSION: u8 = 1;
@@ -42,11 +43,12 @@ impl Entry {
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecFault> {
         let mut input = ByteReader::new(bytes);
         take_version(&mut input, ENTRY_VERSION)?;
-        let stamped_at_ms = input.varint()?;
-        let commands = (0..take_list_len(&mut input)?)
-            .map(|_| Command::decode(input.bytes()?))
+        let stamped_at_ms = input.varint("stamped at")?;
+        let count = input.count("commands", ENTRY_COMMANDS_MAX, 1)?;
+        let commands = (0..count)
+            .map(|_| Command::decode(input.bytes("command", COMMAND_BYTES_MAX)?))
             .collect::<Result<_, CodecFault>>()?;
-        input.finish()?;
+        input.finish("entry")?;
         Ok(Self { stamped_at_ms, commands })
     }
 }

@@ -1,6 +1,9 @@
 //! The small fields that commands, replies and state rows share.
 
-use proofmark_evidence::{AgentName, ByteReader, ByteWriter, DecodeFault, Hash, KeyId, PublicKey};
+use proofmark_evidence::limits::{LABEL_BYTES_MAX, ORIGIN_BYTES_MAX};
+use proofmark_evidence::{
+    AgentName, ByteReader, ByteWriter, DecodeFault, Hash, KeyId, LeafFault, Origin, PublicKey,
+};
 
 /// Bytes that are not what this program writes. The owner of the bytes must act: another
 /// replica's version, or a damaged disk.
@@ -10,61 +13,47 @@ pub enum CodecFault {
     Bytes(#[from] DecodeFault),
     #[error("encoding version: expected {expected}, got {got}")]
     Version { expected: u8, got: u8 },
-    #[error("{what} code: expected one of ours, got {got}")]
-    Code { what: &'static str, got: u8 },
-    #[error("{what}: {fault}")]
-    Field { what: &'static str, fault: String },
+    #[error("leaf: {0}")]
+    Leaf(#[from] LeafFault),
 }
 
-impl CodecFault {
-    pub(crate) fn field(what: &'static str, fault: impl ToString) -> Self {
-        Self::Field { what, fault: fault.to_string() }
-    }
+/// The fault of a code that this program does not know.
+pub(crate) fn unknown_code(what: &'static str, got: u8) -> CodecFault {
+    CodecFault::Bytes(DecodeFault::UnknownCode { what, got: got.into() })
 }
 
 pub(crate) fn take_version(input: &mut ByteReader<'_>, expected: u8) -> Result<(), CodecFault> {
-    match input.u8()? {
+    match input.u8("version")? {
         got if got == expected => Ok(()),
         got => Err(CodecFault::Version { expected, got }),
     }
 }
 
-/// A code from 0 to `max`, both allowed.
-pub(crate) fn take_code(
-    input: &mut ByteReader<'_>,
-    what: &'static str,
-    max: u8,
-) -> Result<u8, CodecFault> {
-    match input.u8()? {
-        code if code <= max => Ok(code),
-        got => Err(CodecFault::Code { what, got }),
-    }
-}
-
-/// How many items follow. Nothing is allocated from it: items are read one by one, and a length
-/// that lies ends in a fault at the first missing byte.
-pub(crate) fn take_list_len(input: &mut ByteReader<'_>) -> Result<u64, CodecFault> {
-    Ok(input.varint()?)
-}
-
-pub(crate) fn take_text(input: &mut ByteReader<'_>) -> Result<String, CodecFault> {
-    Ok(input.str()?.to_owned())
-}
-
 pub(crate) fn put_agent(out: &mut ByteWriter, agent: &AgentName) {
-    out.str(agent.as_str());
+    out.text(agent.as_str());
 }
 
 pub(crate) fn take_agent(input: &mut ByteReader<'_>) -> Result<AgentName, CodecFault> {
-    AgentName::parse(input.str()?).map_err(|fault| CodecFault::field("agent", fault))
+    let text = input.text("agent", LABEL_BYTES_MAX)?;
+    let name = AgentName::parse(text);
+    Ok(name.map_err(|fault| DecodeFault::Name { what: "agent", fault })?)
+}
+
+pub(crate) fn take_origin(input: &mut ByteReader<'_>) -> Result<Origin, CodecFault> {
+    let text = input.text("origin", ORIGIN_BYTES_MAX)?;
+    let origin = Origin::parse(text);
+    Ok(origin.map_err(|fault| DecodeFault::Name { what: "origin", fault })?)
 }
 
 pub(crate) fn put_hash(out: &mut ByteWriter, hash: &Hash) {
     out.fixed(&hash.0);
 }
 
-pub(crate) fn take_hash(input: &mut ByteReader<'_>) -> Result<Hash, CodecFault> {
-    Ok(Hash(input.fixed()?))
+pub(crate) fn take_hash(
+    input: &mut ByteReader<'_>,
+    what: &'static str,
+) -> Result<Hash, CodecFault> {
+    Ok(Hash(input.fixed(what)?))
 }
 
 pub(crate) fn put_key(out: &mut ByteWriter, key: &PublicKey) {
@@ -72,13 +61,9 @@ pub(crate) fn put_key(out: &mut ByteWriter, key: &PublicKey) {
 }
 
 pub(crate) fn take_key(input: &mut ByteReader<'_>) -> Result<PublicKey, CodecFault> {
-    Ok(PublicKey(input.fixed()?))
+    Ok(PublicKey(input.fixed("public key")?))
 }
 
 pub(crate) fn take_key_id(input: &mut ByteReader<'_>) -> Result<KeyId, CodecFault> {
-    Ok(KeyId(take_hash(input)?))
-}
-
-pub(crate) fn take_signature_bytes(input: &mut ByteReader<'_>) -> Result<[u8; 64], CodecFault> {
-    Ok(input.fixed()?)
+    Ok(KeyId(take_hash(input, "key id")?))
 }

@@ -11,13 +11,16 @@ mod reply;
 
 use std::sync::Arc;
 
+use proofmark_evidence::limits::{
+    AUTHOR_BYTES_MAX, BLOB_BYTES_MAX, LEAF_BYTES_MAX, NODES_COUNT_MAX, ORIGIN_BYTES_MAX,
+};
 use proofmark_evidence::{AgentName, ByteReader, ByteWriter, Hash, Leaf, Origin, PublicKey};
 
 pub use entry::Entry;
 pub use fields::CodecFault;
 pub(crate) use fields::{
-    put_agent, put_hash, put_key, take_agent, take_code, take_hash, take_key, take_key_id,
-    take_list_len, take_signature_bytes, take_text, take_version,
+    put_agent, put_hash, put_key, take_agent, take_hash, take_key, take_key_id, take_origin,
+    take_version, unknown_code,
 };
 pub use refusal::{Action, Refusal};
 pub use reply::Reply;
@@ -98,8 +101,8 @@ impl Command {
             }
             Self::ApplySpec { author, text } => {
                 out.u8(code::APPLY_SPEC);
-                out.str(author);
-                out.str(text);
+                out.text(author);
+                out.text(text);
             }
             Self::CreateToken { token_id, secret_hash, agent, expires_at_ms } => {
                 out.u8(code::CREATE_TOKEN);
@@ -119,7 +122,9 @@ impl Command {
                 out.u8(code::RETIRE);
                 put_agent(&mut out, agent);
             }
-            Self::Tick => out.u8(code::TICK),
+            Self::Tick => {
+                out.u8(code::TICK);
+            }
             Self::Seal { size, root } => {
                 out.u8(code::SEAL);
                 out.varint(*size);
@@ -127,7 +132,7 @@ impl Command {
             }
             Self::Cosign { node, size, root, timestamp_s, signature } => {
                 out.u8(code::COSIGN);
-                out.str(node);
+                out.text(node);
                 out.varint(*size);
                 put_hash(&mut out, root);
                 out.varint(*timestamp_s);
@@ -142,84 +147,90 @@ impl Command {
         let mut input = ByteReader::new(bytes);
         take_version(&mut input, COMMAND_VERSION)?;
         let command = Self::decode_body(&mut input)?;
-        input.finish()?;
+        input.finish("command")?;
         Ok(command)
     }
 
     fn decode_body(input: &mut ByteReader<'_>) -> Result<Self, CodecFault> {
-        Ok(match input.u8()? {
+        Ok(match input.u8("command code")? {
             code::GENESIS => take_genesis(input)?,
             code::ADMIT => take_admit(input)?,
-            code::APPLY_SPEC => {
-                Self::ApplySpec { author: take_text(input)?, text: take_text(input)? }
-            }
+            code::APPLY_SPEC => Self::ApplySpec {
+                author: input.text("author", AUTHOR_BYTES_MAX)?.to_owned(),
+                text: input.text("text", BLOB_BYTES_MAX)?.to_owned(),
+            },
             code::CREATE_TOKEN => Self::CreateToken {
-                token_id: input.fixed()?,
-                secret_hash: take_hash(input)?,
+                token_id: input.fixed("token id")?,
+                secret_hash: take_hash(input, "secret hash")?,
                 agent: take_agent_option(input)?,
-                expires_at_ms: input.varint()?,
+                expires_at_ms: input.varint("expires at")?,
             },
             code::ENROL => Self::Enrol {
-                token_id: input.fixed()?,
-                secret: input.fixed()?,
+                token_id: input.fixed("token id")?,
+                secret: input.fixed("secret")?,
                 agent: take_agent(input)?,
                 key: take_key(input)?,
             },
             code::RETIRE => Self::Retire { agent: take_agent(input)? },
             code::TICK => Self::Tick,
-            code::SEAL => Self::Seal { size: input.varint()?, root: take_hash(input)? },
+            code::SEAL => {
+                Self::Seal { size: input.varint("size")?, root: take_hash(input, "root")? }
+            }
             code::COSIGN => Self::Cosign {
-                node: take_text(input)?,
-                size: input.varint()?,
-                root: take_hash(input)?,
-                timestamp_s: input.varint()?,
-                signature: take_signature_bytes(input)?,
+                node: input.text("node", ORIGIN_BYTES_MAX)?.to_owned(),
+                size: input.varint("size")?,
+                root: take_hash(input, "root")?,
+                timestamp_s: input.varint("timestamp")?,
+                signature: input.fixed("signature")?,
             },
-            got => return Err(CodecFault::Code { what: "command", got }),
+            got => return Err(unknown_code("command code", got)),
         })
     }
 }
 
-fn put_genesis(
+/// Origin, log key, count, then name and key of each node. State rows use it too.
+pub(crate) fn put_genesis(
     out: &mut ByteWriter,
     origin: &Origin,
     log_key: &PublicKey,
     nodes: &[(String, PublicKey)],
 ) {
-    out.str(origin.as_str());
+    out.text(origin.as_str());
     put_key(out, log_key);
     out.varint(nodes.len() as u64);
     for (name, key) in nodes {
-        out.str(name);
+        out.text(name);
         put_key(out, key);
     }
 }
 
-fn take_genesis(input: &mut ByteReader<'_>) -> Result<Command, CodecFault> {
-    let origin = Origin::parse(input.str()?).map_err(|fault| CodecFault::field("origin", fault))?;
+/// The inverse of [`put_genesis`].
+pub(crate) fn take_genesis(input: &mut ByteReader<'_>) -> Result<Command, CodecFault> {
+    let origin = take_origin(input)?;
     let log_key = take_key(input)?;
-    let nodes = (0..take_list_len(input)?)
-        .map(|_| Ok((take_text(input)?, take_key(input)?)))
+    let count = input.count("nodes", NODES_COUNT_MAX, 1 + 32)?;
+    let nodes = (0..count)
+        .map(|_| Ok((input.text("node", ORIGIN_BYTES_MAX)?.to_owned(), take_key(input)?)))
         .collect::<Result<_, CodecFault>>()?;
     Ok(Command::Genesis { origin, log_key, nodes })
 }
 
 fn take_admit(input: &mut ByteReader<'_>) -> Result<Command, CodecFault> {
-    let leaf = Leaf::parse(input.bytes()?).map_err(|fault| CodecFault::field("leaf", fault))?;
-    Ok(Command::Admit { leaf, payload: input.bytes()?.into() })
+    let leaf = Leaf::parse(input.bytes("leaf", LEAF_BYTES_MAX)?)?;
+    Ok(Command::Admit { leaf, payload: input.bytes("payload", BLOB_BYTES_MAX)?.into() })
 }
 
 fn put_agent_option(out: &mut ByteWriter, agent: Option<&AgentName>) {
-    out.u8(u8::from(agent.is_some()));
+    out.bool(agent.is_some());
     if let Some(agent) = agent {
         put_agent(out, agent);
     }
 }
 
 fn take_agent_option(input: &mut ByteReader<'_>) -> Result<Option<AgentName>, CodecFault> {
-    match take_code(input, "agent option", 1)? {
-        0 => Ok(None),
-        _ => Ok(Some(take_agent(input)?)),
+    match input.bool("agent option")? {
+        false => Ok(None),
+        true => Ok(Some(take_agent(input)?)),
     }
 }
 

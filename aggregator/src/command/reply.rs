@@ -2,7 +2,7 @@
 
 use proofmark_evidence::{ByteReader, ByteWriter};
 
-use super::fields::{CodecFault, take_version};
+use super::fields::{CodecFault, take_version, unknown_code};
 use super::refusal::Refusal;
 
 /// The version of the encoding of a reply.
@@ -52,10 +52,10 @@ impl Reply {
             Self::Applied { revision, effective_at_ms } => {
                 put_numbers(&mut out, code::APPLIED, &[*revision, *effective_at_ms]);
             }
-            Self::TokenCreated => out.u8(code::TOKEN_CREATED),
+            Self::TokenCreated => put_numbers(&mut out, code::TOKEN_CREATED, &[]),
             Self::Enrolled { epoch } => put_numbers(&mut out, code::ENROLLED, &[*epoch]),
-            Self::Retired => out.u8(code::RETIRED),
-            Self::Done => out.u8(code::DONE),
+            Self::Retired => put_numbers(&mut out, code::RETIRED, &[]),
+            Self::Done => put_numbers(&mut out, code::DONE, &[]),
             Self::Refused(refusal) => {
                 out.u8(code::REFUSED);
                 refusal.put(&mut out);
@@ -69,27 +69,27 @@ impl Reply {
         let mut input = ByteReader::new(bytes);
         take_version(&mut input, REPLY_VERSION)?;
         let reply = Self::decode_body(&mut input)?;
-        input.finish()?;
+        input.finish("reply")?;
         Ok(reply)
     }
 
     fn decode_body(input: &mut ByteReader<'_>) -> Result<Self, CodecFault> {
-        Ok(match input.u8()? {
+        Ok(match input.u8("reply code")? {
             code::ACCEPTED => {
-                Self::Accepted { seq_end: input.varint()?, leaf_index: input.varint()? }
+                Self::Accepted { seq_end: input.varint("seq_end")?, leaf_index: input.varint("leaf_index")? }
             }
             code::DUPLICATE => {
-                Self::Duplicate { seq_end: input.varint()?, leaf_index: input.varint()? }
+                Self::Duplicate { seq_end: input.varint("seq_end")?, leaf_index: input.varint("leaf_index")? }
             }
             code::APPLIED => {
-                Self::Applied { revision: input.varint()?, effective_at_ms: input.varint()? }
+                Self::Applied { revision: input.varint("revision")?, effective_at_ms: input.varint("effective_at_ms")? }
             }
             code::TOKEN_CREATED => Self::TokenCreated,
-            code::ENROLLED => Self::Enrolled { epoch: input.varint()? },
+            code::ENROLLED => Self::Enrolled { epoch: input.varint("epoch")? },
             code::RETIRED => Self::Retired,
             code::DONE => Self::Done,
             code::REFUSED => Self::Refused(Refusal::take(input)?),
-            got => return Err(CodecFault::Code { what: "reply", got }),
+            got => return Err(unknown_code("reply code", got)),
         })
     }
 }

@@ -1,0 +1,115 @@
+//! Every limit of the agent: its unit, its reason, and what happens when it is reached.
+
+/// A number a user may choose, with its bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    pub min: u64,
+    pub max: u64,
+    pub default: u64,
+}
+
+impl Range {
+    pub fn holds(&self, number: u64) -> bool {
+        (self.min..=self.max).contains(&number)
+    }
+}
+
+// --- chosen in the config file -----------------------------------------------------------------
+
+/// Age of a batch's oldest result, milliseconds. Reached: the batch is sealed. Half a second keeps
+/// pages fresh and lets one signature and one disk flush cover many results.
+pub const BATCH_AGE_MS: Range = Range { min: 10, max: 60_000, default: 500 };
+
+/// Results in a batch. Reached: the batch is sealed. Its payload stays well below what an
+/// aggregator takes in one message.
+pub const BATCH_RESULTS: Range = Range { min: 1, max: 2_000, default: 512 };
+
+/// Bytes of sealed batches on disk. Reached: the oldest stay, new results are counted, and the
+/// count is reported as `spool_full` when there is room again. Below two segments no segment could
+/// ever be deleted while another is written.
+pub const SPOOL_BYTES: Range = Range { min: 16 << 20, max: 1 << 40, default: 256 << 20 };
+
+/// Checks that run at one time. Reached: a due check is reported as `skipped_busy`. More at a time
+/// make the agent measure itself.
+pub const CONCURRENT_CHECKS: Range = Range { min: 1, max: 4_096, default: 64 };
+
+// --- scheduling --------------------------------------------------------------------------------
+
+/// How late a run may still start, milliseconds. Reached: the instant is reported as
+/// `skipped_asleep`. What is measured later than this says little about the instant it is for.
+pub const START_LAG_MS_MAX: u64 = 2_000;
+
+/// Spec sets known but not yet in force. Reached: the newest waiting one is replaced, as its
+/// successor would replace it a moment later anyway.
+pub const PENDING_PLANS_MAX: usize = 16;
+
+// --- checks ------------------------------------------------------------------------------------
+
+/// Bytes of a response's header, in all. Reached: the run fails with `http_protocol`.
+pub const HTTP_HEADER_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of a response's body kept for the body rules when the spec names no limit. Reached: the
+/// run fails with `response_too_large`, since rules on half a body prove nothing.
+pub const HTTP_BODY_BYTES_MAX: u64 = 10 << 20;
+
+/// Redirects followed in one run. Reached: the run fails with `redirects`. As in Go and curl's
+/// common use.
+pub const REDIRECTS_MAX: u32 = 10;
+
+/// Bytes of a DNS answer over TCP (the format's own bound, RFC 1035 section 4.2.2).
+pub const DNS_ANSWER_BYTES_MAX: usize = 65_535;
+
+/// Bytes a TCP dialogue reads while waiting for one expected line. Reached: `response_too_large`.
+pub const DIALOGUE_BYTES_MAX: usize = 64 << 10;
+
+/// Files in one watched tree. Reached: the run is `agent_fault` and says so: a part of a tree is
+/// never reported as the whole of it.
+pub const TREE_FILES_MAX: u64 = 1_000_000;
+
+/// Bytes read at a time while hashing a file.
+pub const FILE_CHUNK_BYTES: usize = 64 << 10;
+
+/// Names of changed files told in a result's detail. Reached: the rest is counted, not named.
+pub const CHANGED_NAMES_MAX: usize = 4;
+
+/// Time between the two readings that a CPU percentage needs, milliseconds (sysinfo's minimum is
+/// 200). A host check with CPU rules takes at least this long.
+pub const CPU_SAMPLE_MS: u64 = 250;
+
+/// Redirect-following and phases aside, a detail is cut to this many bytes (evidence's own bound).
+pub const DETAIL_BYTES_MAX: usize = 256;
+
+// --- spool -------------------------------------------------------------------------------------
+
+/// Bytes of one segment file. Reached: the next batch opens a new segment. Small enough that
+/// acknowledged ones are deleted soon, large enough that a full spool is some dozens of files.
+pub const SEGMENT_BYTES_MAX: u64 = 8 << 20;
+
+/// Bytes of one record. A longer length in a file is damage, never an allocation.
+pub const RECORD_BYTES_MAX: u32 = 4 << 20;
+
+/// Wait before a failed spool write is tried again, milliseconds: a full disk is rarely emptied
+/// sooner, and the results wait in memory.
+pub const SPOOL_RETRY_MS: u64 = 1_000;
+
+/// Orders and reports between the event loop and the spool's thread. The loop keeps one order of
+/// each kind outstanding, so this is never reached.
+pub const SPOOL_ORDERS_MAX: usize = 4;
+
+// --- stopping ----------------------------------------------------------------------------------
+
+/// Time running checks get to finish when the agent stops, milliseconds. Reached: they are cut
+/// short and reported as `cancelled`.
+pub const DRAIN_RUNS_MS_MAX: u64 = 5_000;
+
+/// Time the aggregator gets to acknowledge what is spooled when the agent stops, milliseconds.
+/// Reached: the agent exits; the spool is durable and the next start goes on.
+pub const DRAIN_ACKS_MS_MAX: u64 = 3_000;
+
+// --- admin port --------------------------------------------------------------------------------
+
+/// Connections to the admin port at one time. Reached: the next waits in the listen queue.
+pub const ADMIN_CONNECTIONS_MAX: usize = 16;
+
+/// Time one admin request may take, milliseconds. Reached: the connection is closed.
+pub const ADMIN_REQUEST_MS_MAX: u64 = 5_000;

@@ -1,0 +1,118 @@
+//! The HTTP door: JSON, the page, metrics, and the log's own files. Read only.
+//!
+//! In: `GET` requests. Out: views, results and proofs read from the evidence. This room knows
+//! views and the evidence directory and nothing else: never the state, never consensus.
+//!
+//! Routes: `/` page · `/healthz` · `/api/v1/...` JSON, described by `/openapi.json` · `/metrics`
+//! · `/log/...` the C2SP files, so that `proofmark evidence verify http://host/log` works.
+
+mod json;
+mod log_files;
+mod page;
+mod problem;
+mod results;
+mod words;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use utoipa::OpenApi;
+
+use crate::metrics::Metrics;
+use crate::recorder::ResultIndex;
+use crate::views::ViewsReader;
+use problem::Problem;
+
+/// What the handlers share. All of it is read only.
+#[derive(Clone)]
+pub struct Api {
+    pub views: ViewsReader,
+    pub evidence_dir: Arc<PathBuf>,
+    pub index: ResultIndex,
+    pub metrics: Arc<Metrics>,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Proofmark",
+        description = "What an aggregator knows. Read only; every number here can be recomputed \
+                       from the log's files under /log."
+    ),
+    paths(
+        json::health,
+        json::agents,
+        json::checks,
+        json::slos,
+        json::slo,
+        json::failures,
+        json::spec,
+        json::checkpoint,
+        results::result,
+        results::proof,
+    )
+)]
+struct Document;
+
+/// The HTTP API and page over `api`.
+pub fn router(api: Api) -> Router {
+    Router::new()
+        .route("/", get(page))
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(metrics))
+        .route("/openapi.json", get(openapi))
+        .route("/api/v1/health", get(json::health))
+        .route("/api/v1/agents", get(json::agents))
+        .route("/api/v1/checks", get(json::checks))
+        .route("/api/v1/slos", get(json::slos))
+        .route("/api/v1/slos/{name}", get(json::slo))
+        .route("/api/v1/failures", get(json::failures))
+        .route("/api/v1/spec", get(json::spec))
+        .route("/api/v1/checkpoint", get(json::checkpoint))
+        .route("/api/v1/results/{agent}/{epoch}/{seq}", get(results::result))
+        .route("/api/v1/results/{agent}/{epoch}/{seq}/proof", get(results::proof))
+        .route("/log/{*path}", get(log_files::file))
+        .fallback(no_such_page)
+        .with_state(api)
+}
+
+/// The OpenAPI document as served, for the golden test and for clients' generators.
+pub fn openapi_json() -> String {
+    Document::openapi().to_pretty_json().expect("the derived document is plain data")
+}
+
+async fn page(State(api): State<Api>) -> Response {
+    let views = api.views.borrow().clone();
+    match page::render(&views) {
+        Ok(html) => Html(html).into_response(),
+        Err(why) => Problem::internal("page_render", why).into_response(),
+    }
+}
+
+/// For load balancers: 200 while this replica serves, 503 when it has stopped itself.
+async fn healthz(State(api): State<Api>) -> (StatusCode, &'static str) {
+    match api.views.borrow().health.status {
+        "serving" => (StatusCode::OK, "ok\n"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "diverged\n"),
+    }
+}
+
+async fn metrics(State(api): State<Api>) -> Response {
+    let views = api.views.borrow().clone();
+    let text = api.metrics.render(&views);
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], openapi_json()).into_response()
+}
+
+async fn no_such_page() -> Problem {
+    Problem::not_found("no_such_page", "expected a path of /openapi.json, got another")
+}

@@ -1,0 +1,180 @@
+//! What the views show, as plain values: the JSON of the HTTP API and the rows of the page.
+//!
+//! Times are Unix milliseconds, ratios parts per billion; a name says its unit. An interval's
+//! ends are what the number would be were every unknown bad (`worst`) or good (`best`).
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// One replica, as it sees itself.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct HealthView {
+    /// `serving`, or `diverged`: this replica's log differs from the majority's and it stopped.
+    pub status: &'static str,
+    pub node: String,
+    /// `leader`, `follower` or `candidate`.
+    pub role: &'static str,
+    /// The leader's node id, when one is known.
+    pub leader: Option<u64>,
+    pub term: u64,
+    /// Raft index of the newest applied entry.
+    pub applied_index: u64,
+    /// Leaves in the log, published or not.
+    pub log_size: u64,
+    /// Leaves under the newest published checkpoint.
+    pub published_size: u64,
+}
+
+/// One enrolled agent.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AgentView {
+    pub name: String,
+    /// SHA-256 of its public key, hex.
+    pub key_id: String,
+    pub epoch: u64,
+    pub enrolled_at_ms: u64,
+    /// Every sequence number below this one is in the log.
+    pub next_seq: u64,
+    /// When its newest batch was accepted; absent before the first.
+    pub accepted_at_ms: Option<u64>,
+    pub retired: bool,
+    /// Checks of this agent that should have been heard and were not.
+    pub silent_checks: u64,
+}
+
+/// One check on one agent.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CheckView {
+    pub check: String,
+    pub agent: String,
+    pub kind: String,
+    pub target: String,
+    pub interval_ms: u64,
+    /// `pass`, or the slug of why not; absent before the first result.
+    pub outcome: Option<String>,
+    /// `pass`, `fail`, `unknown` or `none`: the outcome's family.
+    pub state: &'static str,
+    pub scheduled_at_ms: Option<u64>,
+    pub silent_since_ms: Option<u64>,
+}
+
+/// A ratio that is not exact while something is unknown.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct IntervalView {
+    pub worst_ppb: i64,
+    /// Over what is known; absent when nothing is.
+    pub point_ppb: Option<i64>,
+    pub best_ppb: i64,
+}
+
+/// How fast the budget burns in one window; 1000 spends it exactly over the objective's window.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct BurnView {
+    pub window: String,
+    pub worst_milli: u64,
+    pub point_milli: Option<u64>,
+    pub best_milli: u64,
+}
+
+/// How many runs (or slices) of a window were unknown, by cause.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CauseView {
+    pub reason: String,
+    pub count: u64,
+}
+
+/// One objective at one instant. A stranger recomputes it from the log's first `log_size` leaves.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ObjectiveView {
+    pub name: String,
+    pub service: String,
+    pub display_name: Option<String>,
+    /// Spec revision of the definition in force.
+    pub revision: u64,
+    /// `Occurrences` or `Timeslices`.
+    pub budgeting: String,
+    pub target_ppb: u64,
+    pub window_ms: u64,
+    /// The window ends here; always a multiple of 10 s.
+    pub as_of_ms: u64,
+    pub good: u64,
+    pub bad: u64,
+    pub unknown: u64,
+    pub unknown_causes: Vec<CauseView>,
+    /// Absent while nothing was expected yet: no data is not good.
+    pub sli: Option<IntervalView>,
+    pub budget_remaining: Option<IntervalView>,
+    pub burn: Vec<BurnView>,
+}
+
+/// A result that did not pass.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct FailureView {
+    /// `agent/epoch/sequence`.
+    pub id: String,
+    pub check: String,
+    pub agent: String,
+    pub target: String,
+    pub scheduled_at_ms: u64,
+    pub outcome: String,
+    pub state: &'static str,
+    pub detail: String,
+}
+
+/// One measurement of a result; the kind says the unit.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct MeasurementView {
+    pub kind: String,
+    pub value: i64,
+}
+
+/// One result, read from the evidence.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ResultView {
+    pub id: String,
+    pub check: String,
+    pub agent: String,
+    pub target: String,
+    pub spec_revision: u64,
+    pub scheduled_at_ms: u64,
+    pub outcome: String,
+    pub state: &'static str,
+    pub duration_us: u64,
+    pub measurements: Vec<MeasurementView>,
+    pub detail: String,
+    /// Where its batch stands in the log.
+    pub leaf_index: u64,
+}
+
+/// Who cosigned a checkpoint, and when it says so.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CosignerView {
+    pub name: String,
+    pub cosigned_at_s: u64,
+}
+
+/// The newest published checkpoint.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CheckpointView {
+    pub origin: String,
+    pub size: u64,
+    /// RFC 6962 root, base64 as in the checkpoint's own text.
+    pub root: String,
+    pub cosigners: Vec<CosignerView>,
+    /// The signed note, byte for byte.
+    pub note: String,
+}
+
+/// The checks, SLIs and objectives in force.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SpecView {
+    pub revision: u64,
+    pub effective_at_ms: u64,
+}
+
+/// An error of the API: a stable slug, and a sentence with expected and got.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ProblemView {
+    pub slug: &'static str,
+    pub message: String,
+}

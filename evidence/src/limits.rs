@@ -1,0 +1,48 @@
+//! Every bound of the evidence formats: unit in the name, reason, what happens when it is reached.
+//!
+//! Decoders check these before they allocate. Raising one changes what version 1 accepts, so an
+//! old verifier would refuse what a new writer wrote: that needs a new schema number.
+
+/// Whole leaf. A log bundle prefixes leaves with a u16 and readers hold a bundle of 256 in memory:
+/// 4 KiB keeps that at 1 MiB. Above it `Leaf::seal` and `Leaf::parse` refuse with `leaf_too_large`.
+pub const LEAF_BYTES_MAX: usize = 4096;
+/// Version byte, kind byte, Ed25519 signature.
+pub const LEAF_ENVELOPE_BYTES: usize = 1 + 1 + 64;
+/// What remains of a leaf for the signed header.
+pub const HEADER_BYTES_MAX: usize = LEAF_BYTES_MAX - LEAF_ENVELOPE_BYTES;
+
+/// Payload blob beside one leaf. It travels in one RPC message and one Raft entry together with
+/// others, whose own bound is 4 MiB. Above it sealing refuses with `payload_too_large`.
+pub const BLOB_BYTES_MAX: usize = 1 << 20;
+
+/// Results of one batch. The batcher closes the batch when it is reached.
+pub const RESULTS_COUNT_MAX: usize = 4096;
+/// One result: 256 bytes of detail and every measurement there is at its widest stay below.
+pub const RESULT_BYTES_MAX: usize = 1024;
+/// Words of one failed or unknown result; `CheckResult::new` cuts at a character boundary.
+pub const DETAIL_BYTES_MAX: usize = 256;
+
+/// Rows of a batch's check table. The batcher closes the batch when it is reached.
+pub const CHECKS_COUNT_MAX: usize = 256;
+/// A check's target as it is shown (a URL without its secrets, a path, `host:port`).
+pub const TARGET_BYTES_MAX: usize = 255;
+/// Everything in a batch header that is not a row of the check table, at its widest.
+pub const BATCH_FIXED_BYTES_MAX: usize = 512;
+/// A batch whose rows' `CheckRef::encoded_len` add up to at most this always fits its leaf.
+/// The batcher closes the batch before it is passed.
+pub const CHECK_TABLE_BYTES_MAX: usize = HEADER_BYTES_MAX - BATCH_FIXED_BYTES_MAX;
+
+/// Agent and check names: an RFC 1123 label.
+pub const LABEL_BYTES_MAX: usize = 63;
+/// A log's or a cosigner's name: with a vkey it still fits a line a person can read.
+pub const ORIGIN_BYTES_MAX: usize = 200;
+/// Who applied a spec, as the certificate names them.
+pub const AUTHOR_BYTES_MAX: usize = 63;
+/// Nodes of one aggregator, as named in the log's first leaf: all of them must fit that leaf.
+pub const NODES_COUNT_MAX: usize = 15;
+/// Rows of one coverage decision; at their widest they fit a payload blob. The decider splits.
+pub const COVERAGE_ROWS_COUNT_MAX: usize = 7000;
+
+/// Any time stamp: 9999-12-31T23:59:59.999Z in Unix milliseconds. It keeps every sum of a time
+/// and an offset far from overflow, and dates printable.
+pub const TIME_MS_MAX: u64 = 253_402_300_799_999;

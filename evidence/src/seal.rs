@@ -1,0 +1,216 @@
+//! Results into a sealed batch, and a sealed batch back into results.
+
+use std::sync::Arc;
+
+use crate::batch::{BatchHeader, CheckRef, Coverage, Seen};
+use crate::bytes::DecodeFault;
+use crate::hash::Hash;
+use crate::header::{BlobFault, BlobRef, Header};
+use crate::key::SigningKey;
+use crate::leaf::{Leaf, LeafFault, LeafKind};
+use crate::limits::{BLOB_BYTES_MAX, RESULT_BYTES_MAX, RESULTS_COUNT_MAX};
+use crate::merkle::results_root;
+use crate::name::{AgentName, ResultId};
+use crate::result::CheckResult;
+
+/// Why results cannot be sealed, or a sealed batch does not hold together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BatchFault {
+    #[error(transparent)]
+    Leaf(#[from] LeafFault),
+    #[error("expected a leaf of kind batch, got {got}")]
+    Kind { got: LeafKind },
+    #[error("results: expected 1 to {expected}, got {got}")]
+    Count { expected: usize, got: usize },
+    #[error(transparent)]
+    Blob(#[from] BlobFault),
+    #[error("payload: expected at most {expected} bytes, got {got}")]
+    PayloadTooLarge { expected: usize, got: usize },
+    #[error("payload: expected whole results, got a torn one at byte {at}")]
+    PayloadTorn { at: usize },
+    #[error("result {position}: expected at most {expected} bytes, got {got}")]
+    ResultTooLarge { position: usize, expected: usize, got: usize },
+    #[error("result {position}: {fault}")]
+    Result { position: usize, fault: DecodeFault },
+    #[error("result {position}: expected a check index below {expected}, got {got}")]
+    CheckIndex { position: usize, expected: usize, got: u16 },
+    #[error("results: expected {expected} as the header says, got {got}")]
+    CountUnequal { expected: u32, got: usize },
+    #[error("results root: expected {expected}, got {got}")]
+    ResultsRoot { expected: Hash, got: Hash },
+}
+
+impl BatchFault {
+    pub fn slug(&self) -> &'static str {
+        match self {
+            Self::Leaf(fault) => fault.slug(),
+            Self::Kind { .. } => "not_a_batch",
+            Self::Count { .. } => "batch_count",
+            Self::Blob(fault) => fault.slug(),
+            Self::PayloadTooLarge { .. } => "payload_too_large",
+            Self::PayloadTorn { .. } => "payload_torn",
+            Self::ResultTooLarge { .. } => "result_too_large",
+            Self::Result { .. } => "result_bytes",
+            Self::CheckIndex { .. } => "result_check_index",
+            Self::CountUnequal { .. } => "batch_count_unequal",
+            Self::ResultsRoot { .. } => "results_root",
+        }
+    }
+}
+
+/// Everything a batch says before it is signed. Hashes, count and signature come from `seal`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchDraft {
+    pub log_id: Hash,
+    pub agent: AgentName,
+    pub epoch: u64,
+    pub seq_first: u64,
+    pub base_time_ms: u64,
+    pub checks: Vec<CheckRef>,
+    pub coverage: Coverage,
+    pub previous: Hash,
+    pub seen: Option<Seen>,
+    /// In the order of their sequence numbers.
+    pub results: Vec<CheckResult>,
+}
+
+impl BatchDraft {
+    /// Signs. Refuses whatever `SealedBatch::open` would refuse, so that no agent puts its name
+    /// to a batch that cannot be read.
+    pub fn seal(self, key: &SigningKey) -> Result<SealedBatch, BatchFault> {
+        let count = check_count(self.results.len())?;
+        let results: Vec<Vec<u8>> = self.results.iter().map(CheckResult::encode).collect();
+        for (position, bytes) in results.iter().enumerate() {
+            read_result(position, bytes, self.checks.len())?;
+        }
+        let payload = join_results(&results)?;
+        let header = BatchHeader {
+            log_id: self.log_id,
+            key_id: key.key_id(),
+            agent: self.agent,
+            epoch: self.epoch,
+            seq_first: self.seq_first,
+            count,
+            base_time_ms: self.base_time_ms,
+            checks: self.checks,
+            coverage: self.coverage,
+            previous: self.previous,
+            results_root: results_root(results.iter().map(Vec::as_slice)),
+            payload: BlobRef::of(&payload),
+            seen: self.seen,
+        };
+        let leaf = Leaf::seal(LeafKind::Batch, &header.encode(), key)?;
+        Ok(SealedBatch { leaf, payload: payload.into() })
+    }
+}
+
+/// A signed header and the results beside it: `repeat(u16be length | result)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedBatch {
+    pub leaf: Leaf,
+    pub payload: Arc<[u8]>,
+}
+
+impl SealedBatch {
+    /// Reads the header and holds every result to it: payload length and digest, count, root,
+    /// strict bytes, check indexes. Does not check the signature: see `Leaf::verify`.
+    pub fn open(&self) -> Result<OpenBatch, BatchFault> {
+        let Header::Batch(header) = self.leaf.header()? else {
+            return Err(BatchFault::Kind { got: self.leaf.kind() });
+        };
+        header.payload.check(&self.payload)?;
+        let results = split_results(&self.payload)?;
+        if results.len() != header.count as usize {
+            let (expected, got) = (header.count, results.len());
+            return Err(BatchFault::CountUnequal { expected, got });
+        }
+        let (expected, got) = (header.results_root, results_root(results.iter().copied()));
+        if expected != got {
+            return Err(BatchFault::ResultsRoot { expected, got });
+        }
+        let results = (results.iter().enumerate())
+            .map(|(position, bytes)| read_result(position, bytes, header.checks.len()))
+            .collect::<Result<_, _>>()?;
+        Ok(OpenBatch { header, results })
+    }
+}
+
+/// A batch whose results are the ones its header speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenBatch {
+    pub header: BatchHeader,
+    /// In the order of their sequence numbers; every check index is within the header's table.
+    pub results: Vec<CheckResult>,
+}
+
+impl OpenBatch {
+    /// Unix time the run was due at.
+    pub fn scheduled_at_ms(&self, result: &CheckResult) -> u64 {
+        self.header.base_time_ms.saturating_add(result.offset_ms.into())
+    }
+
+    /// The check of one of this batch's own results. Panics on another batch's result whose
+    /// index is beyond this table.
+    pub fn check(&self, result: &CheckResult) -> &CheckRef {
+        &self.header.checks[usize::from(result.check_index)]
+    }
+
+    /// The results with their names.
+    pub fn named_results(&self) -> impl Iterator<Item = (ResultId, &CheckResult)> {
+        (0..).zip(&self.results).map(|(position, result)| (self.header.result_id(position), result))
+    }
+}
+
+/// The bytes of each result in a payload, for proofs of single ones.
+pub fn split_results(payload: &[u8]) -> Result<Vec<&[u8]>, BatchFault> {
+    let mut results = Vec::new();
+    let mut rest = payload;
+    while !rest.is_empty() {
+        let at = payload.len() - rest.len();
+        let (result, after) = split_first(rest).ok_or(BatchFault::PayloadTorn { at })?;
+        results.push(result);
+        rest = after;
+        check_count(results.len())?;
+    }
+    Ok(results)
+}
+
+fn split_first(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = rest.split_first_chunk::<2>()?;
+    rest.split_at_checked(u16::from_be_bytes(*len).into())
+}
+
+fn join_results(results: &[Vec<u8>]) -> Result<Vec<u8>, BatchFault> {
+    let got = results.iter().map(|bytes| 2 + bytes.len()).sum();
+    if got > BLOB_BYTES_MAX {
+        return Err(BatchFault::PayloadTooLarge { expected: BLOB_BYTES_MAX, got });
+    }
+    let mut payload = Vec::with_capacity(got);
+    for bytes in results {
+        let len = u16::try_from(bytes.len()).expect("read_result bounds a result to 1024 bytes");
+        payload.extend_from_slice(&len.to_be_bytes());
+        payload.extend_from_slice(bytes);
+    }
+    Ok(payload)
+}
+
+fn check_count(got: usize) -> Result<u32, BatchFault> {
+    if (1..=RESULTS_COUNT_MAX).contains(&got) {
+        return Ok(got as u32);
+    }
+    Err(BatchFault::Count { expected: RESULTS_COUNT_MAX, got })
+}
+
+fn read_result(position: usize, bytes: &[u8], checks: usize) -> Result<CheckResult, BatchFault> {
+    let (expected, got) = (RESULT_BYTES_MAX, bytes.len());
+    if got > expected {
+        return Err(BatchFault::ResultTooLarge { position, expected, got });
+    }
+    let result =
+        CheckResult::decode(bytes).map_err(|fault| BatchFault::Result { position, fault })?;
+    if usize::from(result.check_index) >= checks {
+        let (expected, got) = (checks, result.check_index);
+        return Err(BatchFault::CheckIndex { position, expected, got });
+    }
+    Ok(result)
+}
