@@ -10,4 +10,5 @@
 
 pub mod clock;
 pub mod command;
+pub mod consensus;
 pub mod limits;

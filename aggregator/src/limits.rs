@@ -171,3 +171,131 @@ pub const TABLES_OPEN_MS_MAX: u64 = 120_000;
 
 /// Damaged tables that are kept aside for a person to look at. Reached: the oldest is deleted.
 pub const TABLES_DAMAGED_KEPT_MAX: usize = 3;
+
+// ---- identity: certificates ----
+
+/// Life of the CAs and of what they sign for nodes and operators, in days. When it ends the
+/// cluster's ports refuse every handshake: long, because renewing a CA is work for people.
+pub const CA_CERTIFICATE_DAYS: i64 = 3_650;
+
+/// Life of an agent's TLS certificate, in days. Its agent warns when 30 days are left; after it
+/// the agent enrols again.
+pub const AGENT_CERTIFICATE_DAYS: i64 = 365;
+
+/// How far a certificate's start lies before its making, in seconds: clocks of a fleet differ.
+pub const CERTIFICATE_BACKDATE_S: i64 = 3_600;
+
+/// Size of an enrolling agent's certificate request, in bytes. A P-256 one has about 300; a larger
+/// one is refused unread.
+pub const CSR_BYTES_MAX: usize = 4_096;
+
+// ---- ingest: the agent port, before anyone is known ----
+
+/// TLS handshakes under way at once. At the bound the door stops accepting: the kernel's backlog
+/// holds the rest, and a port scanner cannot take our memory.
+pub const HANDSHAKES_MAX: usize = 512;
+
+/// A handshake that takes longer, in milliseconds, is dropped.
+pub const HANDSHAKE_MS_MAX: u64 = 5_000;
+
+/// Open connections of one port. One more is closed at once; agents move to another node.
+pub const CONNECTIONS_MAX: usize = 20_000;
+
+/// Open connections from one address. One more is closed at once. A host with many sidecars, or a
+/// NAT, stands behind one address: far above one, far below all.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 2_000;
+
+/// Pause after the system refused a new connection (no file descriptors), in milliseconds:
+/// asking again at once would spin.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// Connections that have shaken hands and wait for the HTTP/2 server to take them.
+pub const CONNECTIONS_WAITING_MAX: usize = 64;
+
+// ---- ingest: HTTP/2 and gRPC on the agent port (reasons: CVE-2023-44487, CVE-2024-27316) ----
+
+/// RPCs at once on one connection: an agent needs one. More are refused by HTTP/2.
+pub const AGENT_STREAMS_MAX: u32 = 16;
+
+/// Requests at once on one connection, counted by tonic; more are answered `unavailable`.
+pub const CONNECTION_REQUESTS_MAX: usize = 32;
+
+/// Streams reset for the client's own faults before its connection is closed (rapid reset).
+pub const LOCAL_RESETS_MAX: usize = 64;
+
+/// Streams reset by the client before we took them, before its connection is closed.
+pub const PENDING_RESETS_MAX: usize = 20;
+
+/// Size of a request's headers, in bytes; more are refused (CONTINUATION flood).
+pub const HEADER_LIST_BYTES_MAX: u32 = 8 * 1024;
+
+/// Size of one HTTP/2 frame, in bytes: the protocol's smallest allowed maximum.
+pub const FRAME_BYTES_MAX: u32 = 16 * 1024;
+
+/// Size of one message from an agent or operator, in bytes; a larger one is answered
+/// `out_of_range` and its stream ends. A batch has a leaf (4 KiB) and its payload.
+pub const REQUEST_BYTES_MAX: usize = 1024 * 1024;
+
+/// Size of one message to an agent or operator, in bytes. Ours to keep: spec sets are bounded.
+pub const REPLY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Unread bytes of one stream, and of one connection. Memory at worst is connections × this.
+pub const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+pub const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// HTTP/2 ping after this silence, in milliseconds, and the wait for its answer; then close.
+pub const KEEPALIVE_INTERVAL_MS: u64 = 30_000;
+pub const KEEPALIVE_TIMEOUT_MS: u64 = 10_000;
+
+/// Time for one RPC until its reply (for Connect: until Welcome), in milliseconds; then `cancelled`.
+pub const RPC_MS_MAX: u64 = 10_000;
+
+/// Age of a connection, in milliseconds, and the grace after it. Agents then connect anew:
+/// load spreads over new nodes, certificates are checked again.
+pub const CONNECTION_AGE_MS_MAX: u64 = 3_600_000;
+pub const CONNECTION_AGE_GRACE_MS: u64 = 30_000;
+
+/// Connect streams end by themselves up to this much earlier, in milliseconds, each at its own
+/// random time, so that a fleet does not come back at once.
+pub const STREAM_AGE_JITTER_MS: u64 = 600_000;
+
+// ---- ingest: one agent's Connect stream ----
+
+/// Silence of an agent, in milliseconds, until its stream is closed. Agents ping when idle.
+pub const STREAM_IDLE_MS_MAX: u64 = 60_000;
+
+/// Batches of one stream between receipt and answer. At the bound the stream is not read:
+/// HTTP/2 flow control holds the agent back.
+pub const STREAM_BATCHES_MAX: usize = 8;
+
+/// Answers waiting for a slow agent. At the bound the stream is not read either; an agent that
+/// takes none for `STREAM_IDLE_MS_MAX` is disconnected.
+pub const STREAM_ANSWERS_MAX: usize = 16;
+
+/// Batches of all streams between receipt and answer: bounds memory, 1 MiB each at worst.
+/// At the bound the answer is `Busy`.
+pub const BATCHES_UNDER_WAY_MAX: usize = 512;
+
+/// Delay told to an agent with `Busy` when ingest itself is full, in milliseconds.
+pub const INGEST_BUSY_RETRY_MS: u64 = 250;
+
+// ---- admission ----
+
+/// Size of one batch's payload, in bytes: with its leaf it fits a message (`REQUEST_BYTES_MAX`) and
+/// a Raft entry. Above it the batch is refused for good, so an agent's own bound lies below.
+pub const PAYLOAD_BYTES_MAX: usize = 960 * 1024;
+
+/// How far a result's scheduled time may lie ahead of our clock, in milliseconds. Beyond it the
+/// batch is refused and may come again later. The past is not bounded here: spools replay.
+pub const FUTURE_MS_MAX: u64 = 30_000;
+
+// ---- operators ----
+
+/// Size of all files of one apply together, in bytes; more are refused.
+pub const APPLY_BYTES_MAX: usize = 512 * 1024;
+
+/// Files of one apply; more are refused.
+pub const APPLY_FILES_MAX: usize = 1_000;
+
+/// Life of a join token, in seconds; a longer one is refused.
+pub const TOKEN_TTL_S_MAX: u32 = 7 * 86_400;

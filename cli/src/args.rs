@@ -164,6 +164,9 @@ pub enum EvidenceVerb {
         /// Which keys must have signed; without it the log's own policy is used, and said
         #[arg(long)]
         policy: Option<PathBuf>,
+        /// Numbers that were served (`get slo -o json`), to be recomputed and compared
+        #[arg(long)]
+        served: Option<PathBuf>,
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },

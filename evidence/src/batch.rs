@@ -70,16 +70,25 @@ impl BatchHeader {
     /// The name of the result at this place in the payload.
     pub fn result_id(&self, position: u32) -> ResultId {
         let seq = self.seq_first.saturating_add(position.into());
-        ResultId { agent: self.agent.clone(), epoch: self.epoch, seq }
+        ResultId {
+            agent: self.agent.clone(),
+            epoch: self.epoch,
+            seq,
+        }
     }
 
     /// The bytes to sign. `decode` refuses them when a field is beyond its bound.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = header::start(self.log_id, self.key_id);
-        writer.text(self.agent.as_str()).varint(self.epoch).varint(self.seq_first);
+        writer
+            .text(self.agent.as_str())
+            .varint(self.epoch)
+            .varint(self.seq_first);
         writer.varint(self.count.into()).varint(self.base_time_ms);
         writer.varint(self.checks.len() as u64);
-        self.checks.iter().for_each(|check| check.write(&mut writer));
+        self.checks
+            .iter()
+            .for_each(|check| check.write(&mut writer));
         self.coverage.write(&mut writer);
         writer.fixed(&self.previous.0).fixed(&self.results_root.0);
         self.payload.write(&mut writer);
@@ -125,7 +134,10 @@ impl CheckRef {
     }
 
     fn write(&self, writer: &mut ByteWriter) {
-        writer.text(self.check.as_str()).varint(self.spec_revision).text(&self.target);
+        writer
+            .text(self.check.as_str())
+            .varint(self.spec_revision)
+            .text(&self.target);
     }
 
     fn read(reader: &mut ByteReader<'_>) -> Result<CheckRef, DecodeFault> {
@@ -139,7 +151,10 @@ impl CheckRef {
 
 impl Coverage {
     fn write(&self, writer: &mut ByteWriter) {
-        writer.varint(self.scheduled).varint(self.run).varint(self.skipped.len() as u64);
+        writer
+            .varint(self.scheduled)
+            .varint(self.run)
+            .varint(self.skipped.len() as u64);
         for (reason, runs) in &self.skipped {
             writer.u8(reason.code()).varint(*runs);
         }
@@ -155,7 +170,11 @@ impl Coverage {
             require_ascending(&skipped, reason)?;
             skipped.push((reason, reader.ranged("runs skipped", 1, u64::MAX)?));
         }
-        let coverage = Coverage { scheduled, run, skipped };
+        let coverage = Coverage {
+            scheduled,
+            run,
+            skipped,
+        };
         coverage.require_sum()?;
         Ok(coverage)
     }
@@ -167,7 +186,11 @@ impl Coverage {
             return Ok(());
         }
         let got = sum.unwrap_or(u64::MAX);
-        Err(DecodeFault::Unequal { what: "coverage sum", expected: self.scheduled, got })
+        Err(DecodeFault::Unequal {
+            what: "coverage sum",
+            expected: self.scheduled,
+            got,
+        })
     }
 }
 
@@ -187,12 +210,14 @@ fn require_ascending(
 
 pub(crate) fn read_agent(reader: &mut ByteReader<'_>) -> Result<AgentName, DecodeFault> {
     let what = "agent";
-    AgentName::parse(reader.line(what, LABEL_BYTES_MAX)?).map_err(|fault| DecodeFault::Name { what, fault })
+    AgentName::parse(reader.line(what, LABEL_BYTES_MAX)?)
+        .map_err(|fault| DecodeFault::Name { what, fault })
 }
 
 pub(crate) fn read_check(reader: &mut ByteReader<'_>) -> Result<CheckName, DecodeFault> {
     let what = "check";
-    CheckName::parse(reader.line(what, LABEL_BYTES_MAX)?).map_err(|fault| DecodeFault::Name { what, fault })
+    CheckName::parse(reader.line(what, LABEL_BYTES_MAX)?)
+        .map_err(|fault| DecodeFault::Name { what, fault })
 }
 
 /// First number and count; their sum, the next batch's first number, is a number too.
@@ -207,7 +232,10 @@ fn read_checks(reader: &mut ByteReader<'_>) -> Result<Vec<CheckRef>, DecodeFault
     let what = "check table";
     let count = reader.count(what, CHECKS_COUNT_MAX, 4)?;
     if count == 0 {
-        return Err(DecodeFault::Rule { what, rule: "expected at least one row" });
+        return Err(DecodeFault::Rule {
+            what,
+            rule: "expected at least one row",
+        });
     }
     let mut checks = Vec::with_capacity(count);
     let mut known = BTreeSet::new();
@@ -227,5 +255,8 @@ fn read_seen(reader: &mut ByteReader<'_>) -> Result<Option<Seen>, DecodeFault> {
         return Ok(None);
     }
     let size = reader.ranged("seen size", 1, u64::MAX)?;
-    Ok(Some(Seen { size, root: Hash(reader.fixed("seen root")?) }))
+    Ok(Some(Seen {
+        size,
+        root: Hash(reader.fixed("seen root")?),
+    }))
 }

@@ -46,7 +46,10 @@ impl Hash {
         let mut hash = Hash::ZERO;
         for (byte, pair) in hash.0.iter_mut().zip(digits.chunks_exact(2)) {
             let (high, low) = (hex_value(pair[0]), hex_value(pair[1]));
-            *byte = high.zip(low).map(|(high, low)| high << 4 | low).ok_or_else(fault)?;
+            *byte = high
+                .zip(low)
+                .map(|(high, low)| high << 4 | low)
+                .ok_or_else(fault)?;
         }
         Ok(hash)
     }
@@ -75,7 +78,9 @@ impl fmt::Display for Hash {
 /// The first four bytes are enough to tell two hashes apart in a log line.
 impl fmt::Debug for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        self.0[..4]
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str("..")
     }
 }
@@ -96,7 +101,10 @@ pub fn sha256_parts(parts: &[&[u8]]) -> Hash {
 pub struct StreamHasher(digest::Context);
 
 impl StreamHasher {
-    #[expect(clippy::new_without_default, reason = "a hash of nothing is no natural default")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a hash of nothing is no natural default"
+    )]
     pub fn new() -> StreamHasher {
         StreamHasher(digest::Context::new(&digest::SHA256))
     }
@@ -123,4 +131,53 @@ fn hex_value(digit: u8) -> Option<u8> {
 /// Wrong input goes into an error message; it may be any length.
 fn shorten(text: &str) -> String {
     text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABC_HEX: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    /// FIPS 180-2 appendix B.1.
+    #[test]
+    fn abc() {
+        assert_eq!(sha256(b"abc").to_string(), ABC_HEX);
+        assert_eq!(sha256_parts(&[b"a", b"", b"bc"]), sha256(b"abc"));
+        let mut hasher = StreamHasher::new();
+        b"abc".iter().for_each(|byte| hasher.update(&[*byte]));
+        assert_eq!(hasher.finish(), sha256(b"abc"));
+        assert_eq!(format!("{:?}", sha256(b"abc")), "ba7816bf..");
+    }
+
+    #[test]
+    fn text_has_one_spelling() {
+        let hash = sha256(b"abc");
+        assert_eq!(Hash::from_hex(ABC_HEX), Ok(hash));
+        assert_eq!(Hash::from_base64(&hash.to_base64()), Ok(hash));
+        for wrong in [
+            ABC_HEX.to_uppercase(),
+            ABC_HEX[1..].into(),
+            format!("{ABC_HEX}0"),
+        ] {
+            assert_eq!(
+                Hash::from_hex(&wrong).map_err(|f| f.slug()),
+                Err("hash_not_hex")
+            );
+        }
+        let base64 = hash.to_base64();
+        let loose_bits = base64.replace("a0=", "a1=");
+        for wrong in [
+            base64.replace('=', ""),
+            loose_bits,
+            format!("{base64}\n"),
+            String::new(),
+        ] {
+            assert_ne!(wrong, base64);
+            assert_eq!(
+                Hash::from_base64(&wrong).map_err(|f| f.slug()),
+                Err("hash_not_base64")
+            );
+        }
+    }
 }

@@ -100,7 +100,10 @@ pub(crate) fn read_schema(
 ) -> Result<(), DecodeFault> {
     match reader.u8(what)? {
         HEADER_SCHEMA => Ok(()),
-        got => Err(DecodeFault::UnknownCode { what, got: got.into() }),
+        got => Err(DecodeFault::UnknownCode {
+            what,
+            got: got.into(),
+        }),
     }
 }
 
@@ -143,7 +146,10 @@ impl BlobRef {
     /// here, is then beyond it too.
     pub fn of(bytes: &[u8]) -> BlobRef {
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        BlobRef { digest: sha256(bytes), len }
+        BlobRef {
+            digest: sha256(bytes),
+            len,
+        }
     }
 
     pub fn check(&self, bytes: &[u8]) -> Result<(), BlobFault> {

@@ -99,7 +99,9 @@ impl SigningKey {
 
     /// Reads a key file's text; white space around it, such as the last newline, is allowed.
     pub fn from_text(text: &str) -> Result<SigningKey, KeyFault> {
-        key_bytes(text, SEED_TEXT_PREFIX).map(SigningKey::from_seed).ok_or(KeyFault::SeedText)
+        key_bytes(text, SEED_TEXT_PREFIX)
+            .map(SigningKey::from_seed)
+            .ok_or(KeyFault::SeedText)
     }
 }
 
@@ -131,7 +133,9 @@ impl PublicKey {
         }
         UnparsedPublicKey::new(&ED25519, self.0)
             .verify(message, &signature.0)
-            .map_err(|_| KeyFault::Signature { key_id: self.key_id() })
+            .map_err(|_| KeyFault::Signature {
+                key_id: self.key_id(),
+            })
     }
 
     /// Whether the point has small order. Admission refuses to enrol such a key.
@@ -149,7 +153,9 @@ impl PublicKey {
     pub fn from_text(text: &str) -> Result<PublicKey, KeyFault> {
         key_bytes(text, PUBLIC_TEXT_PREFIX)
             .map(PublicKey)
-            .ok_or_else(|| KeyFault::PublicText { got: text.chars().take(80).collect() })
+            .ok_or_else(|| KeyFault::PublicText {
+                got: text.chars().take(80).collect(),
+            })
     }
 }
 
@@ -178,7 +184,11 @@ impl fmt::Display for KeyId {
 }
 
 fn key_bytes(text: &str, prefix: &str) -> Option<[u8; 32]> {
-    STANDARD.decode(text.trim().strip_prefix(prefix)?).ok()?.try_into().ok()
+    STANDARD
+        .decode(text.trim().strip_prefix(prefix)?)
+        .ok()?
+        .try_into()
+        .ok()
 }
 
 /// The y coordinates of edwards25519's eight points of small order, little endian, with the two
@@ -206,4 +216,131 @@ const fn small(first: u8, middle: u8, last: u8) -> [u8; 32] {
     point[0] = first;
     point[31] = last;
     point
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes<const N: usize>(hex: &str) -> [u8; N] {
+        let byte = |at: usize| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap();
+        std::array::from_fn(byte)
+    }
+
+    /// RFC 8032 section 7.1, tests 1 and 3.
+    #[test]
+    fn rfc_8032() {
+        for (seed, public, message, signature) in [
+            (
+                "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+                "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+                &[][..],
+                "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bac\
+                 c61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
+            ),
+            (
+                "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
+                "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+                &[0xaf, 0x82],
+                "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290\
+                 ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a",
+            ),
+        ] {
+            let key = SigningKey::from_seed(bytes(seed));
+            assert_eq!(key.public(), PublicKey(bytes(public)));
+            assert_eq!(key.sign(message), Signature(bytes(signature)));
+            assert_eq!(key.public().verify(message, &key.sign(message)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_signature_is_for_one_key_and_message() {
+        let (key, other) = (
+            SigningKey::from_seed([1; 32]),
+            SigningKey::from_seed([2; 32]),
+        );
+        let signature = key.sign(b"said");
+        let slug = |public: PublicKey, message: &[u8]| {
+            public
+                .verify(message, &signature)
+                .map_err(|fault| fault.slug())
+        };
+        assert_eq!(slug(key.public(), b"said"), Ok(()));
+        assert_eq!(slug(key.public(), b"sai"), Err("signature_invalid"));
+        assert_eq!(slug(other.public(), b"said"), Err("signature_invalid"));
+    }
+
+    /// With the neutral element as key, R neutral and S zero "sign" every message.
+    #[test]
+    fn weak_keys_verify_nothing() {
+        let neutral = small(1, 0, 0);
+        let mut forged = Signature([0; 64]);
+        forged.0[..32].copy_from_slice(&neutral);
+        let ring_says = UnparsedPublicKey::new(&ED25519, neutral).verify(b"anything", &forged.0);
+        assert!(
+            ring_says.is_ok(),
+            "if ring refuses it, the list in this file can go"
+        );
+        for point in SMALL_ORDER_POINTS {
+            for sign in [0, 0x80] {
+                let mut key = PublicKey(point);
+                key.0[31] |= sign;
+                let slug = key
+                    .verify(b"anything", &forged)
+                    .map_err(|fault| fault.slug());
+                assert_eq!(slug, Err("key_weak"));
+            }
+        }
+        assert!(!SigningKey::from_seed([1; 32]).public().is_weak());
+    }
+
+    #[test]
+    fn randomness_is_handed_in() {
+        let random = ring::rand::SystemRandom::new();
+        let (one, other) = (SigningKey::generate(&random), SigningKey::generate(&random));
+        assert_ne!(one.unwrap().seed(), other.unwrap().seed());
+    }
+
+    #[test]
+    fn text_comes_back() {
+        let key = SigningKey::from_seed([1; 32]);
+        let text = key.to_text();
+        assert_eq!(
+            text,
+            "proofmark-ed25519-seed:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
+        );
+        assert_eq!(
+            SigningKey::from_text(&format!("{text}\n")).unwrap().seed(),
+            key.seed()
+        );
+        let public = key.public().to_text();
+        assert_eq!(PublicKey::from_text(&public), Ok(key.public()));
+        // A secret is not taken for a public key, nor the other way round.
+        assert!(SigningKey::from_text(&public).is_err());
+        assert!(PublicKey::from_text(&text).is_err());
+        for wrong in [
+            "",
+            "proofmark-ed25519-seed:",
+            "proofmark-ed25519-seed:AQE=",
+            &text[..60],
+        ] {
+            assert!(SigningKey::from_text(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn nothing_prints_a_seed() {
+        let key = SigningKey::from_seed([0xab; 32]);
+        let seed_text = STANDARD.encode(key.seed());
+        let broken = key.to_text().replace("q6s=", "q6t=");
+        let fault = SigningKey::from_text(&broken).expect_err("loose bits are not canonical");
+        for shown in [
+            format!("{key:?}"),
+            format!("{key:#?}"),
+            format!("{fault:?} {fault}"),
+        ] {
+            assert!(!shown.contains("abab") && !shown.contains("171"), "{shown}");
+            assert!(!shown.contains(&seed_text[..8]), "{shown}");
+        }
+    }
 }

@@ -4,11 +4,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::bytes::DecodeFault;
+use crate::bytes::{ByteReader, DecodeFault};
 use crate::codes::closed_list;
 use crate::dsse::pae;
 use crate::hash::{Hash, sha256};
-use crate::header::Header;
+use crate::header::{self, Header};
 use crate::key::{KeyFault, KeyId, PublicKey, Signature, SigningKey};
 use crate::limits::{LEAF_BYTES_MAX, LEAF_ENVELOPE_BYTES};
 use crate::merkle::leaf_hash;
@@ -105,7 +105,10 @@ impl Leaf {
         bytes.extend_from_slice(&[LEAF_VERSION, kind.code()]);
         bytes.extend_from_slice(&signature.0);
         bytes.extend_from_slice(header);
-        Ok(Leaf { bytes: bytes.into(), kind })
+        Ok(Leaf {
+            bytes: bytes.into(),
+            kind,
+        })
     }
 
     /// Looks at the envelope only.
@@ -113,7 +116,10 @@ impl Leaf {
         let bytes = bytes.into();
         check_len(bytes.len())?;
         if bytes[0] != LEAF_VERSION {
-            return Err(LeafFault::Version { expected: LEAF_VERSION, got: bytes[0] });
+            return Err(LeafFault::Version {
+                expected: LEAF_VERSION,
+                got: bytes[0],
+            });
         }
         let kind = parse_kind(bytes[1])?;
         Ok(Leaf { bytes, kind })
@@ -154,38 +160,62 @@ impl Leaf {
         Signature(signature)
     }
 
+    /// The key the header says it is signed by: enough to look the key up.
+    pub fn key_id(&self) -> Result<KeyId, LeafFault> {
+        let kind = self.kind;
+        header::read_start(&mut ByteReader::new(self.header_bytes()))
+            .map(|(_, key_id)| key_id)
+            .map_err(|fault| LeafFault::Header { kind, fault })
+    }
+
     /// Whether this key signed the header, and the header says so.
     pub fn verify(&self, key: &PublicKey) -> Result<(), LeafFault> {
-        check_key_id(key.key_id(), self.header()?.key_id())?;
+        check_key_id(key.key_id(), self.key_id()?)?;
         let message = pae(self.kind.payload_type(), self.header_bytes());
-        key.verify(&message, &self.signature()).map_err(LeafFault::Signature)
+        key.verify(&message, &self.signature())
+            .map_err(LeafFault::Signature)
     }
 
     pub fn header(&self) -> Result<Header, LeafFault> {
         let kind = self.kind;
-        Header::decode(kind, self.header_bytes())
-            .map_err(|fault| LeafFault::Header { kind, fault })
+        Header::decode(kind, self.header_bytes()).map_err(|fault| LeafFault::Header { kind, fault })
     }
 }
 
 impl fmt::Debug for Leaf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Leaf({} {:?}, {} bytes)", self.kind, self.hash(), self.bytes.len())
+        write!(
+            f,
+            "Leaf({} {:?}, {} bytes)",
+            self.kind,
+            self.hash(),
+            self.bytes.len()
+        )
     }
 }
 
 fn check_len(got: usize) -> Result<(), LeafFault> {
     if got > LEAF_BYTES_MAX {
-        return Err(LeafFault::TooLarge { expected: LEAF_BYTES_MAX, got });
+        return Err(LeafFault::TooLarge {
+            expected: LEAF_BYTES_MAX,
+            got,
+        });
     }
     if got <= LEAF_ENVELOPE_BYTES {
-        return Err(LeafFault::TooShort { expected: LEAF_ENVELOPE_BYTES, got });
+        return Err(LeafFault::TooShort {
+            expected: LEAF_ENVELOPE_BYTES,
+            got,
+        });
     }
     Ok(())
 }
 
 fn check_key_id(expected: KeyId, got: KeyId) -> Result<(), LeafFault> {
-    if expected == got { Ok(()) } else { Err(LeafFault::KeyId { expected, got }) }
+    if expected == got {
+        Ok(())
+    } else {
+        Err(LeafFault::KeyId { expected, got })
+    }
 }
 
 fn parse_kind(got: u8) -> Result<LeafKind, LeafFault> {

@@ -24,19 +24,51 @@ mod leaf;
 mod seal;
 
 mod merkle; // how it is kept
+mod tile;
+
+mod checkpoint; // who vouches for it
+mod cosignature;
+mod note;
+mod policy;
+
+mod layout; // where it lies
+mod reader;
+mod writer;
+
+mod proof; // how a stranger judges it
+mod verify;
 
 pub use batch::{BatchHeader, CheckRef, Coverage, Seen};
 pub use bytes::{ByteReader, ByteWriter, DecodeFault};
+pub use checkpoint::{Checkpoint, CheckpointFault, SignedCheckpoint, log_signature_line};
+pub use cosignature::{Cosignature, cosign};
 pub use dsse::pae;
 pub use hash::{Hash, HashTextFault, StreamHasher, sha256, sha256_parts};
 pub use header::{BlobFault, BlobRef, HEADER_SCHEMA, Header};
 pub use key::{KeyFault, KeyId, PublicKey, Signature, SigningKey};
+pub use layout::{
+    CHECKPOINT_FILE, DirSource, LogFile, POLICY_FILE, SCRATCH_DIR, SourceEntry, SourceFault,
+    TileSource,
+};
 pub use leaf::{LEAF_VERSION, Leaf, LeafFault, LeafKind};
 pub use measurement::{Measurement, MeasurementKind};
+pub use merkle::{
+    Frontier, ProofFault, Subtrees, empty_root, inclusion_path, leaf_hash, node_hash, results_root,
+    root_of, verify_consistency, verify_inclusion,
+};
 pub use name::{AgentName, CheckName, NameError, Origin, ResultId};
+pub use note::{Note, NoteFault, NoteSignature, SignatureType, VerifierKey};
 pub use outcome::{FailReason, Outcome, UnknownReason};
+pub use policy::{Cosigner, Policy, PolicyFault, PolicyTextFault, PolicyVerdict};
+pub use proof::{
+    ProofFile, ProofFileFault, ProvenResult, check_proof, prove_result, prove_result_with_enrol,
+};
+pub use reader::{LogReader, PublishedLeaf, ReaderFault};
 pub use records::{
     CoverageRow, Decision, DecisionKind, KeyChange, KeyChangeKind, SilenceChange, SpecChange,
 };
 pub use result::CheckResult;
 pub use seal::{BatchDraft, BatchFault, OpenBatch, SealedBatch, split_results};
+pub use tile::{TILE_WIDTH, TileFault, parse_entries, parse_tile, tile_bytes, width_at};
+pub use verify::{AgentSpan, Fault, LeafVisitor, Report, verify_log, verify_log_unpinned};
+pub use writer::{LogWriter, WriterFault};

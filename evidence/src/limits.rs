@@ -46,3 +46,22 @@ pub const COVERAGE_ROWS_COUNT_MAX: usize = 7000;
 /// Any time stamp: 9999-12-31T23:59:59.999Z in Unix milliseconds. It keeps every sum of a time
 /// and an offset far from overflow, and dates printable.
 pub const TIME_MS_MAX: u64 = 253_402_300_799_999;
+
+/// A signed note: three lines and up to 64 signatures. Larger ones are refused unread.
+pub const NOTE_BYTES_MAX: usize = 64 * 1024;
+/// C2SP asks for at least 16; a group of nodes and the public witnesses stay below.
+pub const NOTE_SIGNATURES_COUNT_MAX: usize = 64;
+/// A policy file. Larger ones are refused.
+pub const POLICY_BYTES_MAX: usize = 64 * 1024;
+/// C2SP asks for at least 32 logs, 32 witnesses and 32 groups, with room for comments.
+pub const POLICY_LINES_COUNT_MAX: usize = 1024;
+/// A proof file: two leaves, one result, four paths of at most 64 hashes, a checkpoint.
+pub const PROOF_BYTES_MAX: usize = 256 * 1024;
+/// Any one file of a log: a bundle of 256 blobs, each of the largest size. Larger is refused.
+pub const LOG_FILE_BYTES_MAX: u64 = 256 * (4 + BLOB_BYTES_MAX as u64);
+/// Bundles written between two points of durability; bounds what a crash can leave half done.
+pub const SYNC_BUNDLES_COUNT_MAX: u64 = 16;
+/// Files a reader keeps in memory: the right edge of every level and some bundles.
+pub const READER_FILES_COUNT_MAX: usize = 32;
+/// Faults that a report lists. Further ones are counted, so that ruins do not fill the memory.
+pub const FAULTS_REPORTED_COUNT_MAX: usize = 100;

@@ -145,7 +145,9 @@ fn is_label(text: &str) -> bool {
 fn is_origin(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= ORIGIN_BYTES_MAX
-        && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'+')
         && !text.contains("://")
 }
 
@@ -158,4 +160,95 @@ fn number(text: &str) -> Option<u64> {
 /// Wrong input goes into an error message; it may be any length.
 fn shorten(text: &str) -> String {
     text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels() {
+        let longest = "a".repeat(63);
+        for text in ["a", "7", "web-1", "a--b", &longest] {
+            assert_eq!(
+                AgentName::parse(text)
+                    .map(|name| name.to_string())
+                    .as_deref(),
+                Ok(text)
+            );
+        }
+        let too_long = "a".repeat(64);
+        for text in [
+            "", "-a", "a-", "-", "A", "a.b", "a_b", "a b", "a\n", "ä", "a/b", &too_long,
+        ] {
+            assert_eq!(
+                CheckName::parse(text).map_err(|f| f.slug()),
+                Err("name_not_label")
+            );
+        }
+    }
+
+    #[test]
+    fn origins() {
+        let longest = "a".repeat(200);
+        for text in ["example.com/log/testdata", "localhost:7680", &longest] {
+            assert!(Origin::parse(text).is_ok(), "{text}");
+        }
+        let too_long = "a".repeat(201);
+        for text in [
+            "",
+            "a b",
+            "a+b",
+            "https://a",
+            "a\n",
+            "a\u{a0}b",
+            "ä.example",
+            &too_long,
+        ] {
+            assert_eq!(
+                Origin::parse(text).map_err(|f| f.slug()),
+                Err("name_not_origin"),
+                "{text}"
+            );
+        }
+    }
+
+    /// The origin hash of the C2SP witness protocol, as another implementation computes it.
+    #[test]
+    fn log_id_is_the_origin_hash() {
+        let log_id = Origin::parse("rome2026h1.example.org")
+            .unwrap()
+            .log_id()
+            .to_string();
+        assert!(
+            log_id.starts_with("000de184") && log_id.ends_with("9706"),
+            "{log_id}"
+        );
+    }
+
+    #[test]
+    fn result_ids() {
+        let id = ResultId::parse("web-1/1/1234").unwrap();
+        assert_eq!((id.agent.as_str(), id.epoch, id.seq), ("web-1", 1, 1234));
+        assert_eq!(id.to_string(), "web-1/1/1234");
+        let largest = format!("web-1/{0}/{0}", u64::MAX);
+        assert_eq!(ResultId::parse(&largest).unwrap().to_string(), largest);
+        for text in [
+            "",
+            "web-1",
+            "web-1/1",
+            "web-1/1/",
+            "web-1/1/2/3",
+            "web-1/01/2",
+            "web-1/1/+2",
+            "web-1/1/-2",
+            "web-1/0/1",
+            "web-1/1/0",
+            "/1/2",
+            "web-1/1/18446744073709551616",
+            "web-1/1/2 ",
+        ] {
+            assert!(ResultId::parse(text).is_err(), "{text}");
+        }
+    }
 }

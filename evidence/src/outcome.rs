@@ -101,7 +101,10 @@ impl UnknownReason {
         let code = reader.u8(what)?;
         UnknownReason::from_code(code)
             .filter(|reason| reason.is_agents())
-            .ok_or(DecodeFault::UnknownCode { what, got: code.into() })
+            .ok_or(DecodeFault::UnknownCode {
+                what,
+                got: code.into(),
+            })
     }
 }
 
@@ -142,11 +145,17 @@ impl Outcome {
             0 => Ok(Outcome::Pass),
             1 => {
                 let code = reader.u8("fail reason")?;
-                let fault = DecodeFault::UnknownCode { what: "fail reason", got: code.into() };
+                let fault = DecodeFault::UnknownCode {
+                    what: "fail reason",
+                    got: code.into(),
+                };
                 FailReason::from_code(code).map(Outcome::Fail).ok_or(fault)
             }
             2 => UnknownReason::read(reader).map(Outcome::Unknown),
-            got => Err(DecodeFault::UnknownCode { what: "outcome", got: got.into() }),
+            got => Err(DecodeFault::UnknownCode {
+                what: "outcome",
+                got: got.into(),
+            }),
         }
     }
 }
@@ -154,5 +163,59 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.slug())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn every_outcome() -> Vec<Outcome> {
+        let fails = FailReason::ALL.iter().copied().map(Outcome::Fail);
+        let unknowns = UnknownReason::ALL.iter().copied().map(Outcome::Unknown);
+        [Outcome::Pass]
+            .into_iter()
+            .chain(fails)
+            .chain(unknowns)
+            .collect()
+    }
+
+    #[test]
+    fn slugs_and_codes_are_unique() {
+        let slugs: BTreeSet<_> = every_outcome().iter().map(Outcome::slug).collect();
+        assert_eq!(slugs.len(), every_outcome().len());
+        assert!(FailReason::ALL.is_sorted_by(|a, b| a.code() < b.code()));
+        assert!(UnknownReason::ALL.is_sorted_by(|a, b| a.code() < b.code()));
+        for reason in FailReason::ALL {
+            assert!(reason.code() >= 1);
+            assert_eq!(FailReason::from_code(reason.code()), Some(*reason));
+            assert_eq!(FailReason::from_slug(reason.slug()), Some(*reason));
+        }
+        assert_eq!(FailReason::from_code(0), None);
+        assert_eq!(UnknownReason::from_slug("down"), None);
+    }
+
+    #[test]
+    fn outcomes_come_back_except_the_one_no_agent_gives() {
+        for outcome in every_outcome() {
+            let mut writer = ByteWriter::new();
+            outcome.write(&mut writer);
+            let read = Outcome::read(&mut ByteReader::new(&writer.into_bytes()));
+            match outcome {
+                Outcome::Unknown(UnknownReason::Silent) => {
+                    assert_eq!(read.map_err(|fault| fault.slug()), Err("unknown_code"));
+                }
+                _ => assert_eq!(read, Ok(outcome)),
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_codes_are_refused() {
+        for bytes in [&[3][..], &[1, 0], &[1, 26], &[2, 0], &[2, 11], &[255, 1]] {
+            let fault = Outcome::read(&mut ByteReader::new(bytes)).expect_err("no such code");
+            assert_eq!(fault.slug(), "unknown_code", "{bytes:?}");
+        }
     }
 }

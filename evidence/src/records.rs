@@ -6,9 +6,7 @@ use crate::codes::closed_list;
 use crate::hash::Hash;
 use crate::header::{self, BlobRef};
 use crate::key::{KeyId, PublicKey};
-use crate::limits::{
-    AUTHOR_BYTES_MAX, COVERAGE_ROWS_COUNT_MAX, NODES_COUNT_MAX, ORIGIN_BYTES_MAX,
-};
+use crate::limits::{AUTHOR_BYTES_MAX, COVERAGE_ROWS_COUNT_MAX, NODES_COUNT_MAX, ORIGIN_BYTES_MAX};
 use crate::name::{AgentName, CheckName, Origin};
 
 /// Specs were applied. The payload blob is the YAML text exactly as it was applied.
@@ -29,7 +27,10 @@ pub struct SpecChange {
 impl SpecChange {
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = header::start(self.log_id, self.key_id);
-        writer.varint(self.revision).varint(self.received_at_ms).varint(self.effective_at_ms);
+        writer
+            .varint(self.revision)
+            .varint(self.received_at_ms)
+            .varint(self.effective_at_ms);
         writer.text(&self.author);
         self.payload.write(&mut writer);
         writer.into_bytes()
@@ -43,12 +44,23 @@ impl SpecChange {
         let effective_at_ms = header::read_time_ms(&mut reader, "effective at")?;
         if effective_at_ms < received_at_ms {
             let rule = "expected a time not before the change was received";
-            return Err(DecodeFault::Rule { what: "effective at", rule });
+            return Err(DecodeFault::Rule {
+                what: "effective at",
+                rule,
+            });
         }
         let author = reader.line("author", AUTHOR_BYTES_MAX)?.to_owned();
         let payload = BlobRef::read(&mut reader)?;
         reader.finish("spec change")?;
-        Ok(SpecChange { log_id, key_id, revision, received_at_ms, effective_at_ms, author, payload })
+        Ok(SpecChange {
+            log_id,
+            key_id,
+            revision,
+            received_at_ms,
+            effective_at_ms,
+            author,
+            payload,
+        })
     }
 }
 
@@ -72,7 +84,11 @@ pub enum KeyChangeKind {
         nodes: Vec<(String, PublicKey)>,
     },
     /// An agent begins a life.
-    Enrol { agent: AgentName, key: PublicKey, epoch: u64 },
+    Enrol {
+        agent: AgentName,
+        key: PublicKey,
+        epoch: u64,
+    },
     /// An agent's life is over; what it signs from here on is refused.
     Retire { agent: AgentName },
 }
@@ -91,7 +107,12 @@ impl KeyChange {
         let at_ms = header::read_time_ms(&mut reader, "key change at")?;
         let change = KeyChangeKind::read(&mut reader)?;
         reader.finish("key change")?;
-        Ok(KeyChange { log_id, key_id, at_ms, change })
+        Ok(KeyChange {
+            log_id,
+            key_id,
+            at_ms,
+            change,
+        })
     }
 }
 
@@ -107,14 +128,26 @@ impl KeyChangeKind {
 
     fn write(&self, writer: &mut ByteWriter) {
         match self {
-            KeyChangeKind::Genesis { origin, log_key, nodes } => {
-                writer.u8(1).text(origin.as_str()).fixed(&log_key.0).varint(nodes.len() as u64);
+            KeyChangeKind::Genesis {
+                origin,
+                log_key,
+                nodes,
+            } => {
+                writer
+                    .u8(1)
+                    .text(origin.as_str())
+                    .fixed(&log_key.0)
+                    .varint(nodes.len() as u64);
                 for (name, key) in nodes {
                     writer.text(name).fixed(&key.0);
                 }
             }
             KeyChangeKind::Enrol { agent, key, epoch } => {
-                writer.u8(2).text(agent.as_str()).fixed(&key.0).varint(*epoch);
+                writer
+                    .u8(2)
+                    .text(agent.as_str())
+                    .fixed(&key.0)
+                    .varint(*epoch);
             }
             KeyChangeKind::Retire { agent } => {
                 writer.u8(3).text(agent.as_str());
@@ -134,8 +167,13 @@ impl KeyChangeKind {
                 key: PublicKey(reader.fixed("agent key")?),
                 epoch: reader.ranged("epoch", 1, u64::MAX)?,
             }),
-            3 => Ok(KeyChangeKind::Retire { agent: read_agent(reader)? }),
-            got => Err(DecodeFault::UnknownCode { what: "key change", got: got.into() }),
+            3 => Ok(KeyChangeKind::Retire {
+                agent: read_agent(reader)?,
+            }),
+            got => Err(DecodeFault::UnknownCode {
+                what: "key change",
+                got: got.into(),
+            }),
         }
     }
 }
@@ -150,13 +188,19 @@ fn read_nodes(reader: &mut ByteReader<'_>) -> Result<Vec<(String, PublicKey)>, D
     let what = "nodes";
     let count = reader.count(what, NODES_COUNT_MAX, 34)?;
     if count == 0 {
-        return Err(DecodeFault::Rule { what, rule: "expected at least one node" });
+        return Err(DecodeFault::Rule {
+            what,
+            rule: "expected at least one node",
+        });
     }
     let mut nodes: Vec<(String, PublicKey)> = Vec::with_capacity(count);
     for _ in 0..count {
         let name = read_origin(reader, "node name")?.as_str().to_owned();
         if nodes.last().is_some_and(|(previous, _)| *previous >= name) {
-            return Err(DecodeFault::Rule { what, rule: "expected ascending names, each once" });
+            return Err(DecodeFault::Rule {
+                what,
+                rule: "expected ascending names, each once",
+            });
         }
         nodes.push((name, PublicKey(reader.fixed("node key")?)));
     }
@@ -195,11 +239,19 @@ impl Decision {
         let (log_id, key_id) = header::read_start(&mut reader)?;
         let at_ms = header::read_time_ms(&mut reader, "decided at")?;
         let (what, code) = ("decision kind", reader.u8("decision kind")?);
-        let kind = DecisionKind::from_code(code)
-            .ok_or(DecodeFault::UnknownCode { what, got: code.into() })?;
+        let kind = DecisionKind::from_code(code).ok_or(DecodeFault::UnknownCode {
+            what,
+            got: code.into(),
+        })?;
         let payload = BlobRef::read(&mut reader)?;
         reader.finish("decision")?;
-        Ok(Decision { log_id, key_id, at_ms, kind, payload })
+        Ok(Decision {
+            log_id,
+            key_id,
+            at_ms,
+            kind,
+            payload,
+        })
     }
 }
 
@@ -242,7 +294,10 @@ impl CoverageRow {
         for _ in 0..count {
             let row = CoverageRow::read(&mut reader)?;
             let key = (&row.check, &row.agent);
-            if rows.last().is_some_and(|last| (&last.check, &last.agent) >= key) {
+            if rows
+                .last()
+                .is_some_and(|last| (&last.check, &last.agent) >= key)
+            {
                 let rule = "expected ascending (check, agent), each once";
                 return Err(DecodeFault::Rule { what, rule });
             }
@@ -255,8 +310,15 @@ impl CoverageRow {
     fn read(reader: &mut ByteReader<'_>) -> Result<CoverageRow, DecodeFault> {
         let (check, agent) = (read_check(reader)?, read_agent(reader)?);
         let (what, code) = ("silence change", reader.u8("silence change")?);
-        let change = SilenceChange::from_code(code)
-            .ok_or(DecodeFault::UnknownCode { what, got: code.into() })?;
-        Ok(CoverageRow { check, agent, change, since_ms: header::read_time_ms(reader, "since")? })
+        let change = SilenceChange::from_code(code).ok_or(DecodeFault::UnknownCode {
+            what,
+            got: code.into(),
+        })?;
+        Ok(CoverageRow {
+            check,
+            agent,
+            change,
+            since_ms: header::read_time_ms(reader, "since")?,
+        })
     }
 }

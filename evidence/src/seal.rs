@@ -29,11 +29,19 @@ pub enum BatchFault {
     #[error("payload: expected whole results, got a torn one at byte {at}")]
     PayloadTorn { at: usize },
     #[error("result {position}: expected at most {expected} bytes, got {got}")]
-    ResultTooLarge { position: usize, expected: usize, got: usize },
+    ResultTooLarge {
+        position: usize,
+        expected: usize,
+        got: usize,
+    },
     #[error("result {position}: {fault}")]
     Result { position: usize, fault: DecodeFault },
     #[error("result {position}: expected a check index below {expected}, got {got}")]
-    CheckIndex { position: usize, expected: usize, got: u16 },
+    CheckIndex {
+        position: usize,
+        expected: usize,
+        got: u16,
+    },
     #[error("results: expected {expected} as the header says, got {got}")]
     CountUnequal { expected: u32, got: usize },
     #[error("results root: expected {expected}, got {got}")]
@@ -100,7 +108,10 @@ impl BatchDraft {
             seen: self.seen,
         };
         let leaf = Leaf::seal(LeafKind::Batch, &header.encode(), key)?;
-        Ok(SealedBatch { leaf, payload: payload.into() })
+        Ok(SealedBatch {
+            leaf,
+            payload: payload.into(),
+        })
     }
 }
 
@@ -116,7 +127,9 @@ impl SealedBatch {
     /// strict bytes, check indexes. Does not check the signature: see `Leaf::verify`.
     pub fn open(&self) -> Result<OpenBatch, BatchFault> {
         let Header::Batch(header) = self.leaf.header()? else {
-            return Err(BatchFault::Kind { got: self.leaf.kind() });
+            return Err(BatchFault::Kind {
+                got: self.leaf.kind(),
+            });
         };
         header.payload.check(&self.payload)?;
         let results = split_results(&self.payload)?;
@@ -146,7 +159,9 @@ pub struct OpenBatch {
 impl OpenBatch {
     /// Unix time the run was due at.
     pub fn scheduled_at_ms(&self, result: &CheckResult) -> u64 {
-        self.header.base_time_ms.saturating_add(result.offset_ms.into())
+        self.header
+            .base_time_ms
+            .saturating_add(result.offset_ms.into())
     }
 
     /// The check of one of this batch's own results. Panics on another batch's result whose
@@ -157,7 +172,9 @@ impl OpenBatch {
 
     /// The results with their names.
     pub fn named_results(&self) -> impl Iterator<Item = (ResultId, &CheckResult)> {
-        (0..).zip(&self.results).map(|(position, result)| (self.header.result_id(position), result))
+        (0..)
+            .zip(&self.results)
+            .map(|(position, result)| (self.header.result_id(position), result))
     }
 }
 
@@ -183,7 +200,10 @@ fn split_first(rest: &[u8]) -> Option<(&[u8], &[u8])> {
 fn join_results(results: &[Vec<u8>]) -> Result<Vec<u8>, BatchFault> {
     let got = results.iter().map(|bytes| 2 + bytes.len()).sum();
     if got > BLOB_BYTES_MAX {
-        return Err(BatchFault::PayloadTooLarge { expected: BLOB_BYTES_MAX, got });
+        return Err(BatchFault::PayloadTooLarge {
+            expected: BLOB_BYTES_MAX,
+            got,
+        });
     }
     let mut payload = Vec::with_capacity(got);
     for bytes in results {
@@ -198,19 +218,30 @@ fn check_count(got: usize) -> Result<u32, BatchFault> {
     if (1..=RESULTS_COUNT_MAX).contains(&got) {
         return Ok(got as u32);
     }
-    Err(BatchFault::Count { expected: RESULTS_COUNT_MAX, got })
+    Err(BatchFault::Count {
+        expected: RESULTS_COUNT_MAX,
+        got,
+    })
 }
 
 fn read_result(position: usize, bytes: &[u8], checks: usize) -> Result<CheckResult, BatchFault> {
     let (expected, got) = (RESULT_BYTES_MAX, bytes.len());
     if got > expected {
-        return Err(BatchFault::ResultTooLarge { position, expected, got });
+        return Err(BatchFault::ResultTooLarge {
+            position,
+            expected,
+            got,
+        });
     }
     let result =
         CheckResult::decode(bytes).map_err(|fault| BatchFault::Result { position, fault })?;
     if usize::from(result.check_index) >= checks {
         let (expected, got) = (checks, result.check_index);
-        return Err(BatchFault::CheckIndex { position, expected, got });
+        return Err(BatchFault::CheckIndex {
+            position,
+            expected,
+            got,
+        });
     }
     Ok(result)
 }

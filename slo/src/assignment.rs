@@ -31,13 +31,14 @@ impl Assignment {
 pub struct Assignments(Vec<Assignment>);
 
 impl Assignments {
-    /// From `from_ms` on, `grid` it is. If it is already, the assignment just goes on: a change
-    /// of the spec that leaves the grid alone leaves no seam. Returns whether anything changed.
-    pub fn assign(&mut self, grid: Grid, from_ms: u64, decided_ms: u64) -> bool {
+    /// From `from_ms` on, `grid` it is; whatever was open ends there. If it is `grid` that
+    /// is open, it just goes on: a change of the spec that leaves the grid alone leaves no seam.
+    /// Returns whether anything changed.
+    pub fn assign(&mut self, grid: Grid, from_ms: u64) -> bool {
         if self.open().is_some_and(|open| open.grid == grid) {
             return false;
         }
-        self.end(decided_ms);
+        self.end(from_ms);
         self.0.push(Assignment { from_ms, until_ms: None, grid });
         true
     }
@@ -96,8 +97,8 @@ mod tests {
     #[test]
     fn a_new_grid_takes_over_at_its_instant() {
         let mut series = Assignments::default();
-        assert!(series.assign(TEN_S, 0, 0));
-        assert!(series.assign(MINUTE, 600_000, 600_000));
+        assert!(series.assign(TEN_S, 0));
+        assert!(series.assign(MINUTE, 600_000));
         assert_eq!(series.expected(HOUR), 60 + 50);
         assert_eq!(series.covering(599_999).map(|a| a.grid), Some(TEN_S));
         assert_eq!(series.covering(600_000).map(|a| a.grid), Some(MINUTE));
@@ -106,15 +107,15 @@ mod tests {
     #[test]
     fn the_same_grid_goes_on_without_a_seam() {
         let mut series = Assignments::default();
-        series.assign(TEN_S, 0, 0);
-        assert!(!series.assign(TEN_S, 600_000, 600_000));
+        series.assign(TEN_S, 0);
+        assert!(!series.assign(TEN_S, 600_000));
         assert_eq!(series.iter().len(), 1);
     }
 
     #[test]
     fn ending_before_the_start_leaves_nothing() {
         let mut series = Assignments::default();
-        series.assign(TEN_S, 50_000, 40_000);
+        series.assign(TEN_S, 50_000);
         assert!(series.end(45_000));
         assert!(series.is_empty());
         assert!(!series.end(45_000));
@@ -123,7 +124,7 @@ mod tests {
     #[test]
     fn an_end_is_never_moved_back_into_the_future() {
         let mut series = Assignments::default();
-        series.assign(TEN_S, 0, 0);
+        series.assign(TEN_S, 0);
         series.end(20_000);
         assert!(!series.end(30_000));
         assert_eq!(series.expected(HOUR), 2);

@@ -87,8 +87,9 @@ impl Minutes {
         self.dirty.extend(dropped.into_keys());
     }
 
-    pub fn hours(&self) -> impl Iterator<Item = (u64, &Hour)> {
-        self.hours.iter().map(|(hour, cells)| (*hour, cells))
+    /// The hours that have a row, or had one and are marked for removal.
+    pub fn row_hours(&self) -> BTreeSet<u64> {
+        self.hours.keys().chain(&self.dirty).copied().collect()
     }
 
     pub fn take_dirty(&mut self) -> BTreeSet<u64> {

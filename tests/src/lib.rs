@@ -1,1 +1,12 @@
+//! Whole-system tests: what they share.
+//!
+//! In: the built binary, and the library rooms. Out: verdicts. Nothing here ships, and nothing
+//! here never ends: every wait has a patience, every process an owner.
 
+pub mod api;
+pub mod installation;
+pub mod program;
+pub mod proxy;
+pub mod sim;
+pub mod target;
+pub mod wait;

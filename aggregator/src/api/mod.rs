@@ -103,8 +103,7 @@ async fn healthz(State(api): State<Api>) -> (StatusCode, &'static str) {
 }
 
 async fn metrics(State(api): State<Api>) -> Response {
-    let views = api.views.borrow().clone();
-    let text = api.metrics.render(&views);
+    let text = api.metrics.render();
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }

@@ -19,8 +19,8 @@ use proofmark_evidence::{AgentName, ByteReader, ByteWriter, Hash, Leaf, Origin, 
 pub use entry::Entry;
 pub use fields::CodecFault;
 pub(crate) use fields::{
-    put_agent, put_hash, put_key, take_agent, take_hash, take_key, take_key_id, take_origin,
-    take_version, unknown_code,
+    put_agent, put_hash, put_key, take_agent, take_hash, take_key, take_origin, take_version,
+    unknown_code,
 };
 pub use refusal::{Action, Refusal};
 pub use reply::Reply;

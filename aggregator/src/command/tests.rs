@@ -1,6 +1,9 @@
 //! Every command, entry, reply and refusal comes back from its bytes as it was.
 
-use proofmark_evidence::{KeyId, LeafKind, SigningKey, sha256};
+use proofmark_evidence::{
+    BatchDraft, CheckName, CheckRef, CheckResult, Coverage, KeyId, Outcome, SealedBatch, SigningKey,
+    sha256,
+};
 
 use super::*;
 
@@ -12,13 +15,37 @@ fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed([seed; 32])
 }
 
+fn sealed_batch() -> SealedBatch {
+    let check = CheckName::parse("home").unwrap();
+    let draft = BatchDraft {
+        log_id: Hash::ZERO,
+        agent: agent("web-1"),
+        epoch: 1,
+        seq_first: 1,
+        base_time_ms: 1_700_000_000_000,
+        checks: vec![CheckRef { check, spec_revision: 1, target: "https://x/".to_owned() }],
+        coverage: Coverage { scheduled: 1, run: 1, skipped: Vec::new() },
+        previous: Hash::ZERO,
+        seen: None,
+        results: vec![CheckResult {
+            check_index: 0,
+            offset_ms: 0,
+            outcome: Outcome::Pass,
+            duration_us: 1_000,
+            measurements: Vec::new(),
+            detail: String::new(),
+        }],
+    };
+    draft.seal(&key(1)).unwrap()
+}
+
 fn commands() -> Vec<Command> {
-    let leaf = Leaf::seal(LeafKind::Batch, b"header bytes", &key(1)).unwrap();
+    let SealedBatch { leaf, payload } = sealed_batch();
     let origin = Origin::parse("proofmark.test/log").unwrap();
     let nodes = vec![("proofmark.test/n1".to_owned(), key(2).public())];
     vec![
         Command::Genesis { origin, log_key: key(3).public(), nodes },
-        Command::Admit { leaf, payload: b"results".as_slice().into() },
+        Command::Admit { leaf, payload },
         Command::ApplySpec { author: "ops".to_owned(), text: "kind: Check\n".to_owned() },
         Command::CreateToken {
             token_id: [7; 16],

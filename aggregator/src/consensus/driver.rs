@@ -233,10 +233,12 @@ impl<S: LogSource> Driver<S> {
         self.raw.report_unreachable(node_id);
     }
 
-    /// Asks for votes now instead of waiting for a silence: a group of one has nobody to wait for.
-    pub fn campaign(&mut self) {
-        let _ = self.raw.campaign();
-        self.set_election_timeout();
+    /// Asks for votes now instead of waiting for a silence, when there is nobody else to hear.
+    pub fn campaign_if_alone(&mut self) {
+        if self.voters.len() == 1 {
+            let _ = self.raw.campaign();
+            self.set_election_timeout();
+        }
     }
 
     /// Whether [`Driver::take_output`] has something.

@@ -14,10 +14,9 @@
 
 mod apply_thread;
 mod budget;
-mod convert;
+//mod convert;
 pub mod driver;
 mod election;
-mod forward;
 mod guard;
 mod handle;
 mod inbox;
@@ -25,23 +24,25 @@ pub mod log_store;
 mod log_thread;
 mod logger;
 mod mailbox;
+mod outbox;
 mod pack;
 mod raft_thread;
 mod shell;
 pub mod storage;
-pub mod transport;
+//pub mod transport;
 mod waiters;
 
 use crate::command::Reply;
 
 pub use handle::ConsensusHandle;
-pub use shell::{Consensus, ConsensusConfig, ConsensusFault, Counters};
+pub use outbox::Outbox;
+pub use shell::{Consensus, Counters};
 
 /// The state machine behind the log, owned by the apply thread.
 pub trait Applier: Send + 'static {
     /// Applies the committed entry at `index` and answers each of its commands, in their order.
     ///
-    /// Indexes come without a gap from the first above `ConsensusConfig::applied`. `data` is an
+    /// Indexes come without a gap from the first above `DriverConfig::applied`. `data` is an
     /// encoded [`crate::command::Entry`], or empty: the entry with which a new leader opens its
     /// term carries no command, and its index must be noted all the same.
     fn apply(&mut self, index: u64, data: &[u8]) -> Vec<Reply>;

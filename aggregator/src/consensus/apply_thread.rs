@@ -1,0 +1,139 @@
+//! The apply thread: committed entries in, in order; replies to those who wait.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use raft::eraftpb::Entry;
+
+use super::Applier;
+use super::driver::Position;
+use super::inbox::Inbox;
+use super::mailbox::Mailbox;
+use super::storage::{LogSource, entry_bytes};
+use super::waiters::Waiters;
+use crate::limits::{APPLY_BACKLOG_BYTES_MAX, COMMITTED_BYTES_PER_READY_MAX};
+
+/// Committed entries that wait. When the applier is slow, later ones are left out here and read
+/// from the log when their turn comes: memory stays bounded and the raft thread never waits.
+#[derive(Default)]
+pub(crate) struct ApplyQueue {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    /// Everything up to here is committed; 0: no news.
+    committed: u64,
+    pub(crate) stop: bool,
+}
+
+impl ApplyQueue {
+    pub(crate) fn push(&mut self, entries: Vec<Entry>) {
+        for entry in entries {
+            self.committed = entry.index;
+            if self.bytes < APPLY_BACKLOG_BYTES_MAX {
+                self.bytes += entry_bytes(&entry);
+                self.entries.push_back(entry);
+            }
+        }
+    }
+}
+
+/// Owns the state machine.
+pub(crate) struct ApplyThread<A, S> {
+    pub(crate) applier: A,
+    pub(crate) source: S,
+    pub(crate) queue: Arc<Mailbox<ApplyQueue>>,
+    pub(crate) inbox: Arc<Mailbox<Inbox>>,
+    pub(crate) waiters: Arc<Waiters>,
+    /// The first index not applied yet.
+    pub(crate) next: u64,
+}
+
+impl<A: Applier, S: LogSource> ApplyThread<A, S> {
+    /// Applies what is committed until told to stop, then what is still there, and gives the state
+    /// machine back.
+    pub(crate) fn run(mut self) -> A {
+        loop {
+            let queue = self.queue.take(|queue| queue.stop || queue.committed > 0);
+            for entry in queue.entries {
+                self.catch_up(entry.index);
+                self.apply(&entry);
+            }
+            self.catch_up(queue.committed + 1);
+            self.inbox.post(|inbox| inbox.applied = self.next - 1);
+            if queue.stop {
+                return self.applier;
+            }
+        }
+    }
+
+    /// Applies from the log what the queue had no room for, up to `end` (exclusive).
+    fn catch_up(&mut self, end: u64) {
+        while self.next < end {
+            let entries = self
+                .source
+                .fetch(self.next, end, COMMITTED_BYTES_PER_READY_MAX)
+                .expect("committed entries are durable; a log that lost them must end the process");
+            entries.iter().for_each(|entry| self.apply(entry));
+        }
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        assert_eq!(entry.index, self.next, "committed entries come without gaps");
+        let replies = self.applier.apply(entry.index, &entry.data);
+        self.next += 1;
+        self.waiters.resolve(Position { index: entry.index, term: entry.term }, replies);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Reply;
+    use crate::consensus::storage::LogUnreadable;
+
+    /// A log whose entry at each index holds that index.
+    struct Numbers;
+
+    impl LogSource for Numbers {
+        fn fetch(&self, low: u64, high: u64, _: u64) -> Result<Vec<Entry>, LogUnreadable> {
+            // Two at a time, so that catching up takes several rounds.
+            Ok((low..high).take(2).map(|index| entry(index, 0)).collect())
+        }
+    }
+
+    #[derive(Default)]
+    struct Seen(Vec<u64>);
+
+    impl Applier for Seen {
+        fn apply(&mut self, index: u64, _: &[u8]) -> Vec<Reply> {
+            self.0.push(index);
+            Vec::new()
+        }
+    }
+
+    fn entry(index: u64, bytes: usize) -> Entry {
+        Entry { index, term: 1, data: vec![0; bytes].into(), ..Entry::default() }
+    }
+
+    fn run(next: u64, pushes: Vec<Vec<Entry>>) -> Vec<u64> {
+        let queue = Arc::new(Mailbox::<ApplyQueue>::default());
+        pushes.into_iter().for_each(|entries| queue.post(|queue| queue.push(entries)));
+        queue.post(|queue| queue.stop = true);
+        let (inbox, waiters) = Default::default();
+        let thread =
+            ApplyThread { applier: Seen::default(), source: Numbers, queue, inbox, waiters, next };
+        thread.run().0
+    }
+
+    #[test]
+    fn entries_are_applied_in_order_from_the_first_unapplied() {
+        assert_eq!(run(4, vec![vec![entry(4, 1), entry(5, 1)], vec![entry(6, 1)]]), [4, 5, 6]);
+        assert_eq!(run(4, vec![]), []);
+    }
+
+    #[test]
+    fn what_the_queue_had_no_room_for_is_read_from_the_log() {
+        let big = APPLY_BACKLOG_BYTES_MAX;
+        let pushes = vec![vec![entry(1, big), entry(2, 1), entry(3, 1)], vec![entry(4, 1)]];
+        assert_eq!(run(1, pushes), [1, 2, 3, 4]);
+    }
+}

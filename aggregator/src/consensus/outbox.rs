@@ -1,0 +1,128 @@
+//! The sending ends towards the other replicas: Raft's messages, and commands for the leader.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use raft::eraftpb::Message;
+use tokio::sync::mpsc;
+
+use super::inbox::{Proposal, message_bytes};
+use crate::limits::{PEER_QUEUE_BYTES_MAX, PEER_QUEUE_MESSAGES_MAX, PROPOSALS_MAX};
+
+/// One bounded queue of each kind for each peer. Never waits: a queue without room says so.
+#[derive(Clone, Default)]
+pub struct Outbox {
+    peers: Arc<BTreeMap<u64, PeerOutbox>>,
+}
+
+struct PeerOutbox {
+    messages: mpsc::Sender<Message>,
+    messages_bytes: Arc<AtomicUsize>,
+    forwards: mpsc::Sender<Proposal>,
+}
+
+/// What the transport takes out for one peer.
+pub(crate) struct PeerQueues {
+    pub(crate) messages: MessageQueue,
+    pub(crate) forwards: mpsc::Receiver<Proposal>,
+}
+
+/// Raft's messages for one peer; knows how many bytes wait.
+pub(crate) struct MessageQueue {
+    queue: mpsc::Receiver<Message>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Outbox {
+    /// Queues for these peers: the sending ends, and for each peer the receiving ones.
+    pub(crate) fn new(peers: &[u64]) -> (Self, BTreeMap<u64, PeerQueues>) {
+        let mut outboxes = BTreeMap::new();
+        let mut queues = BTreeMap::new();
+        for peer in peers {
+            let (outbox, queue) = peer_queues();
+            outboxes.insert(*peer, outbox);
+            queues.insert(*peer, queue);
+        }
+        (Self { peers: Arc::new(outboxes) }, queues)
+    }
+
+    /// Queues one message; false when it was dropped.
+    pub(crate) fn send(&self, message: Message) -> bool {
+        let Some(peer) = self.peers.get(&message.to) else { return false };
+        let bytes = message_bytes(&message);
+        if peer.messages_bytes.load(Relaxed) + bytes > PEER_QUEUE_BYTES_MAX {
+            return false;
+        }
+        peer.messages_bytes.fetch_add(bytes, Relaxed);
+        let queued = peer.messages.try_send(message).is_ok();
+        if !queued {
+            peer.messages_bytes.fetch_sub(bytes, Relaxed);
+        }
+        queued
+    }
+
+    /// Queues one command for the leader, or gives it back.
+    pub(crate) fn forward(&self, leader: u64, proposal: Proposal) -> Result<(), Proposal> {
+        match self.peers.get(&leader) {
+            Some(peer) => peer.forwards.try_send(proposal).map_err(|refused| match refused {
+                mpsc::error::TrySendError::Full(proposal)
+                | mpsc::error::TrySendError::Closed(proposal) => proposal,
+            }),
+            None => Err(proposal),
+        }
+    }
+}
+
+impl MessageQueue {
+    /// The next message, or `None` when the replica has ended.
+    pub(crate) async fn recv(&mut self) -> Option<Message> {
+        let message = self.queue.recv().await?;
+        Some(self.taken(message))
+    }
+
+    /// The next message, if one waits.
+    pub(crate) fn try_recv(&mut self) -> Option<Message> {
+        let message = self.queue.try_recv().ok()?;
+        Some(self.taken(message))
+    }
+
+    fn taken(&self, message: Message) -> Message {
+        self.bytes.fetch_sub(message_bytes(&message), Relaxed);
+        message
+    }
+}
+
+fn peer_queues() -> (PeerOutbox, PeerQueues) {
+    let (messages, messages_queue) = mpsc::channel(PEER_QUEUE_MESSAGES_MAX);
+    // As many as there can be permits: it is the budget that is full first.
+    let (forwards, forwards_queue) = mpsc::channel(PROPOSALS_MAX);
+    let bytes = Arc::new(AtomicUsize::new(0));
+    let queue = MessageQueue { queue: messages_queue, bytes: Arc::clone(&bytes) };
+    let outbox = PeerOutbox { messages, messages_bytes: bytes, forwards };
+    (outbox, PeerQueues { messages: queue, forwards: forwards_queue })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raft::eraftpb::Entry;
+
+    fn message(to: u64, bytes: usize) -> Message {
+        let entry = Entry { data: vec![0; bytes].into(), ..Entry::default() };
+        Message { to, entries: vec![entry].into(), ..Message::default() }
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_an_emptied_one_takes_again() {
+        let (outbox, mut queues) = Outbox::new(&[2]);
+        assert!(!outbox.send(message(3, 1)), "nobody of that name");
+        let half = PEER_QUEUE_BYTES_MAX / 2;
+        assert!(outbox.send(message(2, half)));
+        assert!(!outbox.send(message(2, half)), "full by bytes");
+        let queue = &mut queues.get_mut(&2).unwrap().messages;
+        assert!(queue.try_recv().is_some());
+        let taken = (0..PEER_QUEUE_MESSAGES_MAX + 1).filter(|_| outbox.send(message(2, 1))).count();
+        assert_eq!(taken, PEER_QUEUE_MESSAGES_MAX, "full by count");
+    }
+}

@@ -1,0 +1,178 @@
+//! The raft thread: gives the driver its clock and its inputs, and carries its outputs away.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use raft::eraftpb::Message;
+use tokio::sync::watch;
+
+use super::apply_thread::ApplyQueue;
+use super::driver::{Driver, Output, ProposeRefused, Refused, RoleChange};
+use super::outbox::Outbox;
+use super::inbox::{Inbox, is_append};
+use super::log_thread::LogQueue;
+use super::mailbox::Mailbox;
+use super::pack::Packer;
+use super::shell::Counters;
+use super::storage::LogSource;
+use super::waiters::Waiters;
+use super::{ConsensusStatus, ProposalOutcome, Role};
+use crate::clock::Clock;
+use crate::limits::{BUSY_RETRY_MS, LOG_QUEUE_BYTES_MAX, RAFT_TICK_MS};
+
+/// Owns the driver; the only thread that touches it.
+pub(crate) struct RaftThread<S: LogSource> {
+    pub(crate) driver: Driver<S>,
+    pub(crate) clock: Clock,
+    pub(crate) inbox: Arc<Mailbox<Inbox>>,
+    pub(crate) log: Arc<Mailbox<LogQueue>>,
+    pub(crate) apply: Arc<Mailbox<ApplyQueue>>,
+    pub(crate) waiters: Arc<Waiters>,
+    pub(crate) outbox: Outbox,
+    pub(crate) status: watch::Sender<ConsensusStatus>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) packer: Packer,
+}
+
+impl<S: LogSource> RaftThread<S> {
+    /// Rounds of: inputs or a tick, then one output; until told to stop.
+    pub(crate) fn run(mut self) {
+        let mut tick_at_ms = self.clock.monotonic_ms() + RAFT_TICK_MS;
+        loop {
+            let inbox = self.next_inbox(tick_at_ms);
+            let now_ms = self.clock.monotonic_ms();
+            if now_ms >= tick_at_ms {
+                self.driver.tick();
+                // A process that was stopped for a while has missed ticks, and does not catch up:
+                // a burst of them would only cause an election.
+                tick_at_ms = (tick_at_ms + RAFT_TICK_MS).max(now_ms);
+            }
+            let stop = inbox.stop;
+            self.take_inputs(inbox);
+            self.propose();
+            self.round();
+            if stop {
+                return self.stop();
+            }
+        }
+    }
+
+    fn next_inbox(&self, tick_at_ms: u64) -> Inbox {
+        let until_tick_ms = tick_at_ms.saturating_sub(self.clock.monotonic_ms());
+        let wait_ms = if self.driver.has_output() { 0 } else { until_tick_ms };
+        self.inbox.take_within(Inbox::is_ready, Duration::from_millis(wait_ms))
+    }
+
+    fn take_inputs(&mut self, inbox: Inbox) {
+        if inbox.persisted > 0 {
+            self.driver.persisted(inbox.persisted);
+        }
+        if inbox.applied > 0 {
+            self.driver.applied(inbox.applied);
+        }
+        for node_id in inbox.unreachable {
+            self.driver.unreachable(node_id);
+        }
+        for message in inbox.messages {
+            self.take_message(message);
+        }
+        self.packer.push(inbox.proposals);
+    }
+
+    fn take_message(&mut self, message: Message) {
+        if is_append(&message) && self.log.peek(|log| log.bytes) > LOG_QUEUE_BYTES_MAX {
+            self.counters.messages_dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        match self.driver.message(message) {
+            Ok(()) => {}
+            Err(refused @ Refused::LogLost { .. }) => {
+                tracing::error!(%refused, "rebuild this node under a new id; the process ends here");
+                std::process::abort();
+            }
+            Err(refused) => {
+                self.counters.messages_refused.fetch_add(1, Relaxed);
+                tracing::warn!(slug = refused.slug(), %refused, "message from a peer refused");
+            }
+        }
+    }
+
+    /// Packs what waits, unless a flush runs and more may still come to fill the entry.
+    fn propose(&mut self) {
+        let status = self.driver.status();
+        if status.role != Role::Leader {
+            let leader = status.leader;
+            return self.packer.refuse_all(&ProposalOutcome::NotLeader { leader });
+        }
+        while !self.packer.is_empty() && (self.packer.is_full() || !self.driver.is_flushing()) {
+            self.propose_entry(status.leader);
+        }
+    }
+
+    fn propose_entry(&mut self, leader: Option<u64>) {
+        let (data, proposals) = self.packer.pack(self.clock.unix_ms());
+        let commands = proposals.len() as u64;
+        match self.driver.propose(data) {
+            Ok(position) => {
+                self.counters.entries_proposed.fetch_add(1, Relaxed);
+                self.counters.commands_proposed.fetch_add(commands, Relaxed);
+                self.waiters.wait(position, proposals);
+            }
+            Err(refused) => {
+                let outcome = match refused {
+                    ProposeRefused::NotLeader => ProposalOutcome::NotLeader { leader },
+                    ProposeRefused::Full => ProposalOutcome::Busy { retry_after_ms: BUSY_RETRY_MS },
+                };
+                proposals.into_iter().for_each(|proposal| proposal.answer(outcome.clone()));
+            }
+        }
+    }
+
+    fn round(&mut self) {
+        if let Some(output) = self.driver.take_output() {
+            self.carry(output);
+        }
+        let status = self.driver.status();
+        self.status.send_if_modified(|shown| std::mem::replace(shown, status) != status);
+    }
+
+    fn carry(&mut self, output: Output) {
+        for message in output.messages {
+            self.send(message);
+        }
+        if let Some(task) = output.write {
+            self.log.post(|log| log.push(task));
+        }
+        if !output.committed.is_empty() {
+            self.apply.post(|apply| apply.push(output.committed));
+        }
+        if let Some(change) = output.role {
+            self.note_role(change);
+        }
+    }
+
+    fn send(&mut self, message: Message) {
+        let to = message.to;
+        if !self.outbox.send(message) {
+            self.counters.messages_dropped.fetch_add(1, Relaxed);
+            self.driver.unreachable(to);
+        }
+    }
+
+    fn note_role(&self, change: RoleChange) {
+        let RoleChange { role, term, leader } = change;
+        tracing::info!(role = role.slug(), term, leader, "consensus role");
+        // A leader keeps those who wait for its own term; anybody else can only let go.
+        let kept_from = if role == Role::Leader { term } else { u64::MAX };
+        self.waiters.lose_before(kept_from);
+    }
+
+    /// Ends in order: nobody waits for ever, what is written is flushed, what is committed applied.
+    fn stop(mut self) {
+        self.packer.push(self.inbox.post(Inbox::close));
+        self.packer.refuse_all(&ProposalOutcome::NotLeader { leader: None });
+        self.log.post(|log| log.stop = true);
+        self.apply.post(|apply| apply.stop = true);
+    }
+}

@@ -1,0 +1,30 @@
+//! Who this node is, and who it lets in: the cluster's CAs, certificates, keys and TLS settings.
+//!
+//! Two CAs, because two crowds: the *gateway CA* vouches for the agent port's servers, the agents
+//! and the operators, and every node holds its key (any node may enrol an agent). The *peer CA*
+//! vouches for nodes to nodes; its key stays where the cluster was created.
+//!
+//! On disk, under the node's `identity/` directory:
+//!
+//! | file | mode | what |
+//! |---|---|---|
+//! | `node.json` | 0600 | everything this node is: keys, certificates, the other nodes' public keys |
+//! | `operator.json` | 0600 | an operator's client certificate and key (only where created) |
+//! | `peer-ca.json` | 0600 | the peer CA with its key, to admit nodes later (only where created) |
+//! | `node-<id>.bundle` | 0600 | the `node.json` of another node: carry it there, then delete it |
+//!
+//! This room never talks to a network: it makes rustls settings, others connect.
+
+mod authority; // a CA: makes itself, signs others
+mod caller; // who is at the other end, read from a certificate
+mod cluster; // creating a cluster, and a node's own file
+mod fault; // what can be wrong with files and certificates
+mod files; // secrets on disk
+mod operator; // the operator's side of mutual TLS
+mod tls; // rustls settings for both ports
+
+pub use authority::{Authority, CertAndKey, Subject};
+pub use caller::Role;
+pub use cluster::{ClusterPlan, NodeIdentity, NodeInfo, NodePlan};
+pub use fault::IdentityFault;
+pub use operator::OperatorIdentity;

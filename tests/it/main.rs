@@ -1,0 +1,5 @@
+//! The whole system from outside: real processes, real sockets, real disks.
+
+mod auditor;
+mod end_to_end;
+mod up;

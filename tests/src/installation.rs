@@ -1,0 +1,223 @@
+//! A whole installation of real processes on loopback: replicas, agents, and their folders.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::program::{self, Program};
+use crate::{api, wait};
+
+/// How long a group may take to elect, to converge, to publish.
+pub const SETTLE: Duration = Duration::from_secs(60);
+
+/// One replica's addresses and folder.
+pub struct Replica {
+    pub name: String,
+    pub http: SocketAddr,
+    pub grpc: SocketAddr,
+    peers: SocketAddr,
+    config: PathBuf,
+    pub data: PathBuf,
+    running: Option<Program>,
+}
+
+/// Replicas and agents under one temporary folder.
+pub struct Installation {
+    dir: TempDir,
+    pub replicas: Vec<Replica>,
+}
+
+/// A running agent.
+pub struct Agent {
+    pub name: String,
+    config: PathBuf,
+    log: PathBuf,
+    dir: PathBuf,
+    running: Option<Program>,
+}
+
+impl Installation {
+    /// Initialises and starts `count` replicas, and waits until one leads.
+    pub fn start(count: usize) -> Installation {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let replicas: Vec<Replica> = (1..=count).map(|id| Replica::plan(dir.path(), id)).collect();
+        let mut installation = Installation { dir, replicas };
+        installation.init();
+        for at in 0..count {
+            installation.start_replica(at);
+        }
+        installation.leader();
+        installation
+    }
+
+    fn init(&self) {
+        for replica in &self.replicas {
+            std::fs::write(&replica.config, self.replica_config(replica)).expect("config written");
+        }
+        let first = &self.replicas[0];
+        program::must(&["aggregator", "init", "--config", path(&first.config)]);
+        for replica in &self.replicas[1..] {
+            let bundle = first.data.join(format!("bundle-{}", replica.name));
+            let config = path(&replica.config);
+            program::must(&["aggregator", "init", "--config", config, "--bundle", path(&bundle)]);
+        }
+    }
+
+    fn replica_config(&self, replica: &Replica) -> String {
+        let nodes = self.replicas.iter().enumerate().map(|(at, node)| {
+            let (name, grpc, peers) = (&node.name, node.grpc, node.peers);
+            format!("  - {{id: {}, name: {name}, grpc: \"{grpc}\", peers: \"{peers}\"}}\n", at + 1)
+        });
+        format!(
+            "node: {}\norigin: proofmark.test/it\ndata_dir: {}\nlisten:\n  http: {}\n  grpc: {}\n  \
+             peers: {}\nnodes:\n{}log_format: text\n",
+            replica.name,
+            replica.data.display(),
+            replica.http,
+            replica.grpc,
+            replica.peers,
+            nodes.collect::<String>()
+        )
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn start_replica(&mut self, at: usize) {
+        let dir = self.dir.path().to_owned();
+        self.replicas[at].start(&dir);
+    }
+
+    pub fn kill_replica(&mut self, at: usize) {
+        self.replicas[at].running.take().expect("it runs").kill();
+    }
+
+    /// Stops a replica with SIGTERM; its exit must be 0.
+    pub fn stop_replica(&mut self, at: usize) {
+        let status = self.replicas[at].running.take().expect("it runs").stop();
+        assert!(status.success(), "replica {at}: {status}");
+    }
+
+    /// The index of the replica that leads; waits for one.
+    pub fn leader(&self) -> usize {
+        wait::until("a leader", SETTLE, || {
+            let mut running = self.replicas.iter().enumerate();
+            running.find_map(|(at, replica)| {
+                replica.running.as_ref()?;
+                let health = api::json(replica.http, "/api/v1/health")?;
+                (health["role"] == "leader").then_some(at)
+            })
+        })
+    }
+
+    /// Applies spec text through the first replica's operator credential.
+    pub fn apply(&self, name: &str, text: &str) -> String {
+        let file = self.dir.path().join(name);
+        std::fs::write(&file, text).expect("spec written");
+        program::must(&["apply", "-f", path(&file), "--data", path(&self.replicas[0].data)])
+    }
+
+    /// Makes a token, writes a configuration, and starts an agent that knows `addresses`.
+    pub fn start_agent(&self, name: &str, addresses: &[SocketAddr]) -> Agent {
+        let data = path(&self.replicas[0].data);
+        let token = program::must(&["token", "create", "--agent", name, "--data", data]);
+        let dir = self.dir.path().join(name);
+        std::fs::create_dir_all(&dir).expect("agent folder");
+        let addresses: String = addresses.iter().map(|to| format!("  - \"{to}\"\n")).collect();
+        let config = dir.join("agent.yaml");
+        let text = format!(
+            "name: {name}\ndata_dir: {}\njoin_token: {}\naggregators:\n{addresses}",
+            dir.join("data").display(),
+            token.trim()
+        );
+        std::fs::write(&config, text).expect("config written");
+        let log = self.dir.path().join(format!("{name}.log"));
+        let mut agent = Agent { name: name.to_owned(), config, log, dir, running: None };
+        agent.start();
+        agent
+    }
+
+    /// The JSON at `path` of the first running replica that answers.
+    pub fn json(&self, path: &str) -> Option<Value> {
+        let running = self.replicas.iter().filter(|replica| replica.running.is_some());
+        running.into_iter().find_map(|replica| api::json(replica.http, path))
+    }
+
+    /// Waits until every replica has published every leaf, all the same, and answers the roots.
+    pub fn settled_roots(&self) -> Vec<String> {
+        wait::until("every leaf proven on every replica", SETTLE, || {
+            let mut seen = Vec::new();
+            for replica in &self.replicas {
+                let health = api::json(replica.http, "/api/v1/health")?;
+                let checkpoint = api::json(replica.http, "/api/v1/checkpoint")?;
+                let whole = health["log_size"] == health["published_size"]
+                    && checkpoint["size"] == health["log_size"];
+                whole.then_some(())?;
+                seen.push((checkpoint["size"].clone(), checkpoint["root"].clone()));
+            }
+            let equal = seen.windows(2).all(|pair| pair[0] == pair[1]);
+            equal.then(|| seen.iter().map(|(_, root)| root.to_string()).collect())
+        })
+    }
+
+    /// What every program logged, for a failing test's message.
+    pub fn logs(&self) -> String {
+        let logs = self.replicas.iter().filter_map(|replica| {
+            let running = replica.running.as_ref()?;
+            Some(format!("--- {}\n{}\n", replica.name, running.log_text()))
+        });
+        logs.collect()
+    }
+}
+
+impl Replica {
+    fn plan(dir: &Path, id: usize) -> Replica {
+        let name = format!("a{id}");
+        let [http, grpc, peers] = free_addresses();
+        let (config, data) = (dir.join(format!("{name}.yaml")), dir.join(&name));
+        Replica { name, http, grpc, peers, config, data, running: None }
+    }
+
+    pub fn evidence_dir(&self) -> PathBuf {
+        self.data.join("evidence")
+    }
+
+    fn start(&mut self, dir: &Path) {
+        let log = dir.join(format!("{}.log", self.name));
+        let args = ["aggregator", "run", "--config", path(&self.config)];
+        self.running = Some(Program::start(&args, dir, &log, "ready"));
+    }
+}
+
+impl Agent {
+    pub fn start(&mut self) {
+        let args = ["agent", "run", "--config", path(&self.config)];
+        self.running = Some(Program::start(&args, &self.dir, &self.log, "ready"));
+    }
+
+    pub fn kill(&mut self) {
+        self.running.take().expect("it runs").kill();
+    }
+
+    /// SIGTERM: seals, spools, waits for acks, exits 0.
+    pub fn stop(&mut self) {
+        let status = self.running.take().expect("it runs").stop();
+        assert!(status.success(), "agent {}: {status}", self.name);
+    }
+}
+
+/// Ports that were free a moment ago; all are held at once, so that they differ.
+fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+    let held: Vec<TcpListener> =
+        (0..N).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+    std::array::from_fn(|at| held[at].local_addr().expect("bound"))
+}
+
+/// Test folders have UTF-8 names.
+pub fn path(path: &Path) -> &str {
+    path.to_str().expect("a temporary folder has a UTF-8 name")
+}
