@@ -8,7 +8,10 @@
 //! This crate never runs a check, never opens an agent's files, never makes a protocol decision
 //! outside [`state`], and never reads the clock outside [`clock`].
 
+pub mod admission;
 pub mod clock;
 pub mod command;
 pub mod consensus;
+pub mod identity;
+pub mod ingest;
 pub mod limits;

@@ -60,11 +60,9 @@ pub const BUSY_RETRY_MS: u64 = 50;
 /// When a caller should come back who was told that nobody leads: about one election.
 pub const NO_LEADER_RETRY_MS: u64 = RAFT_TICK_MS * ELECTION_TICKS as u64;
 
-/// Inputs the raft thread takes between two outputs, so that outputs are not starved.
-pub const RAFT_INPUTS_PER_ROUND_MAX: usize = 4_096;
-
-/// Peers' messages waiting for the raft thread, in number and in bytes. Reached: messages are
-/// dropped and counted; raft sends again.
+/// Peers' messages waiting for the raft thread, in number and in bytes. It takes all that waits
+/// before it looks at the output, so this also bounds one round. Reached: messages are dropped and
+/// counted; raft sends again.
 pub const PEER_MESSAGES_MAX: usize = 4_096;
 /// See [`PEER_MESSAGES_MAX`].
 pub const PEER_MESSAGES_BYTES_MAX: usize = 64 << 20;
@@ -299,3 +297,18 @@ pub const APPLY_FILES_MAX: usize = 1_000;
 
 /// Life of a join token, in seconds; a longer one is refused.
 pub const TOKEN_TTL_S_MAX: u32 = 7 * 86_400;
+
+/// Raft messages in one frame of a peer's stream. The rest goes into the next frame.
+pub const RAFT_MESSAGES_PER_FRAME_MAX: usize = 256;
+
+/// TLS handshakes running at once on the peer port. Reached: connections wait in the kernel.
+pub const PEER_HANDSHAKES_MAX: usize = 16;
+
+/// HTTP/2 streams on one peer connection. Reached: the peer's next RPC waits.
+pub const PEER_STREAMS_MAX: u32 = 64;
+
+/// Streams a peer may reset before its connection is closed (CVE-2023-44487 and its kin).
+pub const PEER_RESETS_MAX: usize = 64;
+
+/// Headers of one peer request, in bytes. Larger: the request is refused by HTTP/2.
+pub const PEER_HEADER_BYTES_MAX: u32 = 8 << 10;

@@ -5,63 +5,31 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::{consensus, ingest};
 use crate::views::model::{IntervalView, ObjectiveView};
 use crate::views::{Views, ViewsReader};
 
-/// Why something was refused: the same slug as in the reply and the log.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct SlugLabel {
-    pub slug: String,
-}
-
-/// The registry and the counters that other rooms count with.
-#[derive(Debug)]
+/// The registry. Everything in it is read when somebody scrapes.
 pub struct Metrics {
     registry: Registry,
-    pub batches_accepted: Counter,
-    pub batches_duplicate: Counter,
-    pub results_accepted: Counter,
-    pub admission_refused: Family<SlugLabel, Counter>,
 }
 
 impl Metrics {
-    /// Registers everything once. `views` answers the gauges at each scrape.
-    pub fn new(views: ViewsReader) -> Arc<Self> {
+    /// `views` answer the gauges; the counters are those of the rooms that count.
+    pub fn new(views: ViewsReader, ingest: ingest::Counters, raft: Arc<consensus::Counters>) -> Self {
         let mut registry = Registry::with_prefix("proofmark");
-        let batches_accepted = Counter::default();
-        let batches_duplicate = Counter::default();
-        let results_accepted = Counter::default();
-        let admission_refused = Family::default();
-        let accepted = "Batches acknowledged after commit, first time";
-        registry.register("batches_accepted", accepted, batches_accepted.clone());
-        let duplicate = "Batches that were in the log already and were acknowledged again";
-        registry.register("batches_duplicate", duplicate, batches_duplicate.clone());
-        let results = "Results in the accepted batches";
-        registry.register("results_accepted", results, results_accepted.clone());
-        let refused = "Batches refused or sent back, by reason";
-        registry.register("admission_refused", refused, admission_refused.clone());
         registry.register_collector(Box::new(FromViews { views }));
-        Arc::new(Self {
-            registry,
-            batches_accepted,
-            batches_duplicate,
-            results_accepted,
-            admission_refused,
-        })
-    }
-
-    /// Counts one refusal under its slug.
-    pub fn refused(&self, slug: &str) {
-        self.admission_refused.get_or_create(&SlugLabel { slug: slug.to_owned() }).inc();
+        registry.register_collector(Box::new(FromRooms { ingest, raft }));
+        Self { registry }
     }
 
     /// The text of one scrape.
@@ -73,8 +41,46 @@ impl Metrics {
     }
 }
 
+/// Counters of ingest and consensus, as they stand.
+struct FromRooms {
+    ingest: ingest::Counters,
+    raft: Arc<consensus::Counters>,
+}
+
+/// An event of ingest, and why: the same slug as in the reply and the log.
+#[derive(Clone, Debug, EncodeLabelSet)]
+struct IngestLabel {
+    event: String,
+    slug: String,
+}
+
+impl Collector for FromRooms {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let help = "What happened at the agent port, by event and reason";
+        let mut family = encoder.encode_descriptor("ingest", help, None, MetricType::Counter)?;
+        for ((event, slug), count) in self.ingest.snapshot() {
+            let label = IngestLabel { event: event.slug().to_owned(), slug: slug.to_owned() };
+            ConstCounter::new(count).encode(family.encode_family(&label)?)?;
+        }
+        let raft = &self.raft;
+        let counters = [
+            ("raft_entries_proposed", "Entries proposed as leader", &raft.entries_proposed),
+            ("raft_commands_proposed", "Commands in them", &raft.commands_proposed),
+            ("raft_proposals_busy", "Proposals told to come back later", &raft.proposals_busy),
+            ("raft_log_writes", "Write tasks of the Raft log", &raft.log_writes),
+            ("raft_log_flushes", "Flushes that made them durable", &raft.log_flushes),
+            ("raft_messages_dropped", "Messages without room in a queue", &raft.messages_dropped),
+            ("raft_messages_refused", "Implausible messages from peers", &raft.messages_refused),
+        ];
+        for (name, help, counter) in counters {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(counter.load(Ordering::Relaxed)).encode(metric)?;
+        }
+        Ok(())
+    }
+}
+
 /// Gauges made from the newest views, so that they cannot disagree with the page.
-#[derive(Debug)]
 struct FromViews {
     views: ViewsReader,
 }
@@ -94,7 +100,7 @@ struct SloWindowLabel {
 
 impl Collector for FromViews {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let views = self.views.borrow().clone();
+        let views = self.views.now();
         replica(&mut encoder, &views)?;
         ratios(&mut encoder, "slo_sli_ratio", "Service level indicator", &views, |slo| slo.sli)?;
         let help = "Error budget left as a share of the whole";
@@ -107,7 +113,7 @@ impl Collector for FromViews {
 }
 
 fn replica(encoder: &mut DescriptorEncoder, views: &Views) -> fmt::Result {
-    let silent: u64 = views.agents.iter().map(|agent| agent.silent_checks).sum();
+    let silent: u64 = views.state.agents.iter().map(|agent| agent.silent_checks).sum();
     let gauges: [(&str, &str, u64); 7] = [
         ("serving", "1 while this replica serves and signs", u64::from(views.health.status == "serving")),
         ("leader", "1 on the replica that leads", u64::from(views.health.role == "leader")),
@@ -132,7 +138,7 @@ fn ratios(
     of: impl Fn(&ObjectiveView) -> Option<IntervalView>,
 ) -> fmt::Result {
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for objective in &views.objectives {
+    for objective in &views.state.objectives {
         let Some(interval) = of(objective) else { continue };
         let ends = [("worst", Some(interval.worst_ppb)), ("point", interval.point_ppb),
             ("best", Some(interval.best_ppb))];
@@ -148,7 +154,7 @@ fn ratios(
 fn runs(encoder: &mut DescriptorEncoder, views: &Views) -> fmt::Result {
     let help = "Runs or slices in the objective's window, by what is known of them";
     let mut family = encoder.encode_descriptor("slo_window_runs", help, None, MetricType::Gauge)?;
-    for objective in &views.objectives {
+    for objective in &views.state.objectives {
         let counts =
             [("good", objective.good), ("bad", objective.bad), ("unknown", objective.unknown)];
         for (bound, count) in counts {
@@ -162,7 +168,7 @@ fn runs(encoder: &mut DescriptorEncoder, views: &Views) -> fmt::Result {
 fn burn(encoder: &mut DescriptorEncoder, views: &Views) -> fmt::Result {
     let help = "Error budget burn rate";
     let mut family = encoder.encode_descriptor("slo_burn_rate", help, None, MetricType::Gauge)?;
-    for objective in &views.objectives {
+    for objective in &views.state.objectives {
         for burn in &objective.burn {
             for (bound, milli) in [("worst", burn.worst_milli), ("best", burn.best_milli)] {
                 let label = SloWindowLabel {

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::bytes::{ByteReader, ByteWriter, DecodeFault};
+use crate::coverage::Coverage;
 use crate::hash::Hash;
 use crate::header::{self, BlobRef};
 use crate::key::KeyId;
-use crate::limits::{CHECKS_COUNT_MAX, LABEL_BYTES_MAX, RESULTS_COUNT_MAX, TARGET_BYTES_MAX};
+use crate::limits::{CHECKS_COUNT_MAX, RESULTS_COUNT_MAX, TARGET_BYTES_MAX};
 use crate::name::{AgentName, CheckName, ResultId};
-use crate::outcome::UnknownReason;
 
 /// Says who speaks, which results follow (`seq_first` to `seq_end`), and what they must hash to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,16 +44,6 @@ pub struct CheckRef {
     pub target: String,
 }
 
-/// How many runs were due since the previous batch, and what became of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Coverage {
-    /// Always `run` plus everything skipped.
-    pub scheduled: u64,
-    pub run: u64,
-    /// Ascending by code; no zero counts.
-    pub skipped: Vec<(UnknownReason, u64)>,
-}
-
 /// A checkpoint, as its size and root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Seen {
@@ -70,25 +60,16 @@ impl BatchHeader {
     /// The name of the result at this place in the payload.
     pub fn result_id(&self, position: u32) -> ResultId {
         let seq = self.seq_first.saturating_add(position.into());
-        ResultId {
-            agent: self.agent.clone(),
-            epoch: self.epoch,
-            seq,
-        }
+        ResultId { agent: self.agent.clone(), epoch: self.epoch, seq }
     }
 
     /// The bytes to sign. `decode` refuses them when a field is beyond its bound.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = header::start(self.log_id, self.key_id);
-        writer
-            .text(self.agent.as_str())
-            .varint(self.epoch)
-            .varint(self.seq_first);
+        writer.text(self.agent.as_str()).varint(self.epoch).varint(self.seq_first);
         writer.varint(self.count.into()).varint(self.base_time_ms);
         writer.varint(self.checks.len() as u64);
-        self.checks
-            .iter()
-            .for_each(|check| check.write(&mut writer));
+        self.checks.iter().for_each(|check| check.write(&mut writer));
         self.coverage.write(&mut writer);
         writer.fixed(&self.previous.0).fixed(&self.results_root.0);
         self.payload.write(&mut writer);
@@ -102,7 +83,7 @@ impl BatchHeader {
     pub fn decode(bytes: &[u8]) -> Result<BatchHeader, DecodeFault> {
         let mut reader = ByteReader::new(bytes);
         let (log_id, key_id) = header::read_start(&mut reader)?;
-        let agent = read_agent(&mut reader)?;
+        let agent = AgentName::read(&mut reader, "agent")?;
         let epoch = reader.ranged("epoch", 1, u64::MAX)?;
         let (seq_first, count) = read_sequence(&mut reader)?;
         let header = BatchHeader {
@@ -134,90 +115,16 @@ impl CheckRef {
     }
 
     fn write(&self, writer: &mut ByteWriter) {
-        writer
-            .text(self.check.as_str())
-            .varint(self.spec_revision)
-            .text(&self.target);
+        writer.text(self.check.as_str()).varint(self.spec_revision).text(&self.target);
     }
 
     fn read(reader: &mut ByteReader<'_>) -> Result<CheckRef, DecodeFault> {
         Ok(CheckRef {
-            check: read_check(reader)?,
+            check: CheckName::read(reader, "check")?,
             spec_revision: reader.varint("spec revision")?,
             target: reader.line("target", TARGET_BYTES_MAX)?.to_owned(),
         })
     }
-}
-
-impl Coverage {
-    fn write(&self, writer: &mut ByteWriter) {
-        writer
-            .varint(self.scheduled)
-            .varint(self.run)
-            .varint(self.skipped.len() as u64);
-        for (reason, runs) in &self.skipped {
-            writer.u8(reason.code()).varint(*runs);
-        }
-    }
-
-    fn read(reader: &mut ByteReader<'_>) -> Result<Coverage, DecodeFault> {
-        let scheduled = reader.varint("coverage scheduled")?;
-        let run = reader.varint("coverage run")?;
-        let count = reader.count("coverage skipped", UnknownReason::ALL.len(), 2)?;
-        let mut skipped = Vec::with_capacity(count);
-        for _ in 0..count {
-            let reason = UnknownReason::read(reader)?;
-            require_ascending(&skipped, reason)?;
-            skipped.push((reason, reader.ranged("runs skipped", 1, u64::MAX)?));
-        }
-        let coverage = Coverage {
-            scheduled,
-            run,
-            skipped,
-        };
-        coverage.require_sum()?;
-        Ok(coverage)
-    }
-
-    fn require_sum(&self) -> Result<(), DecodeFault> {
-        let mut runs = self.skipped.iter().map(|(_, runs)| *runs);
-        let sum = runs.try_fold(self.run, u64::checked_add);
-        if sum == Some(self.scheduled) {
-            return Ok(());
-        }
-        let got = sum.unwrap_or(u64::MAX);
-        Err(DecodeFault::Unequal {
-            what: "coverage sum",
-            expected: self.scheduled,
-            got,
-        })
-    }
-}
-
-fn require_ascending(
-    skipped: &[(UnknownReason, u64)],
-    next: UnknownReason,
-) -> Result<(), DecodeFault> {
-    match skipped.last() {
-        Some((previous, _)) if *previous >= next => Err(DecodeFault::NotAscending {
-            what: "coverage skipped",
-            previous: previous.code().into(),
-            got: next.code().into(),
-        }),
-        _ => Ok(()),
-    }
-}
-
-pub(crate) fn read_agent(reader: &mut ByteReader<'_>) -> Result<AgentName, DecodeFault> {
-    let what = "agent";
-    AgentName::parse(reader.line(what, LABEL_BYTES_MAX)?)
-        .map_err(|fault| DecodeFault::Name { what, fault })
-}
-
-pub(crate) fn read_check(reader: &mut ByteReader<'_>) -> Result<CheckName, DecodeFault> {
-    let what = "check";
-    CheckName::parse(reader.line(what, LABEL_BYTES_MAX)?)
-        .map_err(|fault| DecodeFault::Name { what, fault })
 }
 
 /// First number and count; their sum, the next batch's first number, is a number too.
@@ -232,10 +139,7 @@ fn read_checks(reader: &mut ByteReader<'_>) -> Result<Vec<CheckRef>, DecodeFault
     let what = "check table";
     let count = reader.count(what, CHECKS_COUNT_MAX, 4)?;
     if count == 0 {
-        return Err(DecodeFault::Rule {
-            what,
-            rule: "expected at least one row",
-        });
+        return Err(DecodeFault::Rule { what, rule: "expected at least one row" });
     }
     let mut checks = Vec::with_capacity(count);
     let mut known = BTreeSet::new();
@@ -255,8 +159,114 @@ fn read_seen(reader: &mut ByteReader<'_>) -> Result<Option<Seen>, DecodeFault> {
         return Ok(None);
     }
     let size = reader.ranged("seen size", 1, u64::MAX)?;
-    Ok(Some(Seen {
-        size,
-        root: Hash(reader.fixed("seen root")?),
-    }))
+    Ok(Some(Seen { size, root: Hash(reader.fixed("seen root")?) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{
+        BATCH_FIXED_BYTES_MAX, BLOB_BYTES_MAX, CHECK_TABLE_BYTES_MAX, HEADER_BYTES_MAX, TIME_MS_MAX,
+    };
+    use crate::outcome::UnknownReason;
+
+    fn row(check: &str, spec_revision: u64, target: &str) -> CheckRef {
+        let check = CheckName::parse(check).expect("tests give valid names");
+        CheckRef { check, spec_revision, target: target.to_owned() }
+    }
+
+    fn header() -> BatchHeader {
+        BatchHeader {
+            log_id: Hash([1; 32]),
+            key_id: KeyId(Hash([2; 32])),
+            agent: AgentName::parse("web-1").expect("a label"),
+            epoch: 1,
+            seq_first: 10,
+            count: 5,
+            base_time_ms: 1_763_600_000_000,
+            checks: vec![row("home", 1, "https://example.com/"), row("home", 2, "")],
+            coverage: Coverage::default(),
+            previous: Hash::ZERO,
+            results_root: Hash([3; 32]),
+            payload: BlobRef { digest: Hash([4; 32]), len: 100 },
+            seen: None,
+        }
+    }
+
+    #[test]
+    fn numbers_of_results() {
+        let header = header();
+        assert_eq!(header.seq_end(), 15);
+        assert_eq!(header.result_id(4).to_string(), "web-1/1/14");
+    }
+
+    /// Changes one thing and reads what was written.
+    fn check(change: impl FnOnce(&mut BatchHeader), expect: Result<(), &'static str>) {
+        let mut header = header();
+        change(&mut header);
+        let read = BatchHeader::decode(&header.encode());
+        assert_eq!(read.as_ref().map(drop).map_err(DecodeFault::slug), expect, "{header:?}");
+        assert!(read.is_err() || read == Ok(header));
+    }
+
+    #[test]
+    fn bounds() {
+        check(|h| h.epoch = 0, Err("out_of_range"));
+        check(|h| h.seq_first = 0, Err("out_of_range"));
+        check(|h| h.seq_first = u64::MAX - 4096, Ok(()));
+        check(|h| h.seq_first = u64::MAX - 4095, Err("out_of_range"));
+        check(|h| h.count = 0, Err("out_of_range"));
+        check(|h| h.count = 4096, Ok(()));
+        check(|h| h.count = 4097, Err("out_of_range"));
+        check(|h| h.base_time_ms = TIME_MS_MAX, Ok(()));
+        check(|h| h.base_time_ms = TIME_MS_MAX + 1, Err("out_of_range"));
+        check(|h| h.payload.len = BLOB_BYTES_MAX as u32, Ok(()));
+        check(|h| h.payload.len = BLOB_BYTES_MAX as u32 + 1, Err("out_of_range"));
+        check(|h| h.seen = Some(Seen { size: 1, root: Hash::ZERO }), Ok(()));
+        check(|h| h.seen = Some(Seen { size: 0, root: Hash::ZERO }), Err("out_of_range"));
+    }
+
+    #[test]
+    fn check_table() {
+        check(|h| h.checks.clear(), Err("rule_broken"));
+        check(|h| h.checks.push(row("home", 1, "elsewhere")), Err("twice"));
+        check(|h| h.checks[0].target = "x".repeat(255), Ok(()));
+        check(|h| h.checks[0].target = "x".repeat(256), Err("too_long"));
+        check(|h| h.checks[0].target = "a\tb".to_owned(), Err("not_text"));
+        let rows = |count: u64| (0..count).map(|revision| row("c", revision, "")).collect();
+        check(|h| h.checks = rows(256), Ok(()));
+        check(|h| h.checks = rows(257), Err("out_of_range"));
+    }
+
+    #[test]
+    fn a_schema_to_come_is_refused() {
+        let mut bytes = header().encode();
+        bytes[0] = 2;
+        let fault = BatchHeader::decode(&bytes).expect_err("schema 2 is unknown");
+        assert_eq!(fault.to_string(), "header schema: expected a known code, got 2");
+    }
+
+    /// What the batcher relies on: a check table within its bound always fits.
+    #[test]
+    fn the_widest_header_fits() {
+        let mut widest = header();
+        widest.agent = AgentName::parse(&"a".repeat(63)).expect("a label");
+        (widest.epoch, widest.seq_first) = (u64::MAX, u64::MAX - 4096);
+        (widest.count, widest.base_time_ms) = (4096, TIME_MS_MAX);
+        widest.payload.len = BLOB_BYTES_MAX as u32;
+        widest.seen = Some(Seen { size: u64::MAX, root: Hash([5; 32]) });
+        let agents = UnknownReason::ALL.iter().filter(|reason| reason.is_agents());
+        let skipped: Vec<_> = agents.map(|reason| (*reason, u64::MAX / 10)).collect();
+        let run = u64::MAX - skipped.len() as u64 * (u64::MAX / 10);
+        widest.coverage = Coverage { scheduled: u64::MAX, run, skipped };
+
+        let row_of = |revision| row(&"c".repeat(63), u64::MAX - revision, &"t".repeat(255));
+        let row_len = row_of(0).encoded_len();
+        widest.checks = (0..CHECK_TABLE_BYTES_MAX / row_len).map(|n| row_of(n as u64)).collect();
+        let table_len = widest.checks.len() * row_len;
+        let bytes = widest.encode();
+        assert!(bytes.len() - table_len <= BATCH_FIXED_BYTES_MAX, "{}", bytes.len() - table_len);
+        assert!(bytes.len() <= HEADER_BYTES_MAX);
+        assert_eq!(BatchHeader::decode(&bytes), Ok(widest));
+    }
 }

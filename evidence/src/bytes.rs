@@ -10,11 +10,7 @@ use crate::name::NameError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeFault {
     #[error("{what}: expected {expected} more bytes, got {got}")]
-    Truncated {
-        what: &'static str,
-        expected: usize,
-        got: usize,
-    },
+    Truncated { what: &'static str, expected: usize, got: usize },
     #[error("{what}: expected the end, got {got} more bytes")]
     TrailingBytes { what: &'static str, got: usize },
     #[error("{what}: expected the shortest form of the number, got a longer one")]
@@ -22,46 +18,23 @@ pub enum DecodeFault {
     #[error("{what}: expected a number of at most 64 bits, got a larger one")]
     TooWide { what: &'static str },
     #[error("{what}: expected {min}..={max}, got {got}")]
-    OutOfRange {
-        what: &'static str,
-        min: u64,
-        max: u64,
-        got: u64,
-    },
+    OutOfRange { what: &'static str, min: u64, max: u64, got: u64 },
     #[error("{what}: expected at most {expected} bytes, got {got}")]
-    TooLong {
-        what: &'static str,
-        expected: usize,
-        got: usize,
-    },
+    TooLong { what: &'static str, expected: usize, got: usize },
     #[error("{what}: expected UTF-8 without control characters")]
     NotText { what: &'static str },
     #[error("{what}: expected a known code, got {got}")]
     UnknownCode { what: &'static str, got: u64 },
     #[error("{what}: expected more than {previous}, got {got}: the list must ascend")]
-    NotAscending {
-        what: &'static str,
-        previous: u64,
-        got: u64,
-    },
+    NotAscending { what: &'static str, previous: u64, got: u64 },
     #[error("{what}: expected {expected}, got {got}: they must be equal")]
-    Unequal {
-        what: &'static str,
-        expected: u64,
-        got: u64,
-    },
+    Unequal { what: &'static str, expected: u64, got: u64 },
     #[error("{what}: expected each once, got {got} twice")]
     Twice { what: &'static str, got: String },
     #[error("{what}: {rule}")]
-    Rule {
-        what: &'static str,
-        rule: &'static str,
-    },
+    Rule { what: &'static str, rule: &'static str },
     #[error("{what}: {fault}")]
-    Name {
-        what: &'static str,
-        fault: NameError,
-    },
+    Name { what: &'static str, fault: NameError },
 }
 
 impl DecodeFault {
@@ -166,11 +139,7 @@ impl<'a> ByteReader<'a> {
     /// Exactly `len` bytes, borrowed.
     pub fn take(&mut self, what: &'static str, len: usize) -> Result<&'a [u8], DecodeFault> {
         let Some((head, rest)) = self.rest.split_at_checked(len) else {
-            return Err(DecodeFault::Truncated {
-                what,
-                expected: len,
-                got: self.rest.len(),
-            });
+            return Err(DecodeFault::Truncated { what, expected: len, got: self.rest.len() });
         };
         self.rest = rest;
         Ok(head)
@@ -184,10 +153,7 @@ impl<'a> ByteReader<'a> {
         match self.u8(what)? {
             0 => Ok(false),
             1 => Ok(true),
-            got => Err(DecodeFault::UnknownCode {
-                what,
-                got: got.into(),
-            }),
+            got => Err(DecodeFault::UnknownCode { what, got: got.into() }),
         }
     }
 
@@ -201,11 +167,7 @@ impl<'a> ByteReader<'a> {
             value |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
                 let is_minimal = byte != 0 || shift == 0;
-                return if is_minimal {
-                    Ok(value)
-                } else {
-                    Err(DecodeFault::NotMinimal { what })
-                };
+                return if is_minimal { Ok(value) } else { Err(DecodeFault::NotMinimal { what }) };
             }
         }
         unreachable!("the tenth byte of a number ends it or is refused");
@@ -217,12 +179,7 @@ impl<'a> ByteReader<'a> {
         if (min..=max).contains(&got) {
             return Ok(got);
         }
-        Err(DecodeFault::OutOfRange {
-            what,
-            min,
-            max,
-            got,
-        })
+        Err(DecodeFault::OutOfRange { what, min, max, got })
     }
 
     pub fn u16(&mut self, what: &'static str) -> Result<u16, DecodeFault> {
@@ -249,11 +206,7 @@ impl<'a> ByteReader<'a> {
         let count = self.ranged(what, 0, count_max as u64)? as usize;
         let expected = count.saturating_mul(item_bytes_min);
         if expected > self.rest.len() {
-            return Err(DecodeFault::Truncated {
-                what,
-                expected,
-                got: self.rest.len(),
-            });
+            return Err(DecodeFault::Truncated { what, expected, got: self.rest.len() });
         }
         Ok(count)
     }
@@ -330,10 +283,7 @@ mod tests {
             (127, &[0x7f]),
             (128, &[0x80, 1]),
             (300, &[0xac, 2]),
-            (
-                u64::MAX,
-                &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
-            ),
+            (u64::MAX, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]),
         ] {
             assert_eq!(written(|w| w.varint(value)), expect);
             assert_eq!(read(expect, |r| r.varint("n")), Ok(value));
@@ -345,18 +295,9 @@ mod tests {
         for (bytes, expect) in [
             (&[0x80, 0][..], "number_not_minimal"),
             (&[0xac, 0x82, 0], "number_not_minimal"),
-            (
-                &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0],
-                "number_not_minimal",
-            ),
-            (
-                &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2],
-                "number_too_wide",
-            ),
-            (
-                &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80],
-                "number_too_wide",
-            ),
+            (&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0], "number_not_minimal"),
+            (&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2], "number_too_wide"),
+            (&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80], "number_too_wide"),
             (&[0x80], "truncated"),
             (&[], "truncated"),
             (&[1, 1], "trailing_bytes"),
@@ -383,14 +324,8 @@ mod tests {
         assert_eq!(read(three, |r| r.count("c", 2, 1)), Err("out_of_range"));
         assert_eq!(read(three, |r| r.count("c", 3, 2)), Err("truncated"));
         assert_eq!(read(&[2], |r| r.bool("b")), Err("unknown_code"));
-        assert_eq!(
-            read(&written(|w| w.varint(65_536)), |r| r.u16("n")),
-            Err("out_of_range")
-        );
-        assert_eq!(
-            read(&written(|w| w.varint(1 << 32)), |r| r.u32("n")),
-            Err("out_of_range")
-        );
+        assert_eq!(read(&written(|w| w.varint(65_536)), |r| r.u16("n")), Err("out_of_range"));
+        assert_eq!(read(&written(|w| w.varint(1 << 32)), |r| r.u32("n")), Err("out_of_range"));
         assert_eq!(read(&[4], |r| r.ranged("n", 5, 6)), Err("out_of_range"));
     }
 
@@ -398,14 +333,8 @@ mod tests {
     #[test]
     fn huge_lengths_allocate_nothing() {
         let huge = written(|w| w.varint(u64::MAX));
-        assert_eq!(
-            read(&huge, |r| r.bytes("b", usize::MAX).map(drop)),
-            Err("truncated")
-        );
-        assert_eq!(
-            read(&huge, |r| r.count("c", usize::MAX, 8)),
-            Err("truncated")
-        );
+        assert_eq!(read(&huge, |r| r.bytes("b", usize::MAX).map(drop)), Err("truncated"));
+        assert_eq!(read(&huge, |r| r.count("c", usize::MAX, 8)), Err("truncated"));
     }
 
     #[test]
@@ -417,23 +346,15 @@ mod tests {
             ("\u{1b}[2J", Err("not_text")),
             ("\u{85}", Err("not_text")),
         ] {
-            assert_eq!(
-                read(&written(|w| w.text(bytes)), |r| r.line("l", 9)),
-                expect
-            );
+            assert_eq!(read(&written(|w| w.text(bytes)), |r| r.line("l", 9)), expect);
         }
         assert_eq!(read(&[1, 0xff], |r| r.text("t", 9)), Err("not_text"));
-        assert_eq!(
-            read(&written(|w| w.text("a\nb")), |r| r.text("t", 9)),
-            Ok("a\nb")
-        );
+        assert_eq!(read(&written(|w| w.text("a\nb")), |r| r.text("t", 9)), Ok("a\nb"));
     }
 
     #[test]
     fn faults_say_what_was_expected_and_got() {
-        let fault = ByteReader::new(&[1])
-            .fixed::<4>("digest")
-            .expect_err("three bytes lack");
+        let fault = ByteReader::new(&[1]).fixed::<4>("digest").expect_err("three bytes lack");
         assert_eq!(fault.to_string(), "digest: expected 4 more bytes, got 1");
     }
 

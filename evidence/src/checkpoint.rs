@@ -41,19 +41,12 @@ impl CheckpointFault {
 impl Checkpoint {
     /// The three lines that are signed. We write no extension lines.
     pub fn to_text(&self) -> String {
-        format!(
-            "{}\n{}\n{}\n",
-            self.origin,
-            self.size,
-            self.root.to_base64()
-        )
+        format!("{}\n{}\n{}\n", self.origin, self.size, self.root.to_base64())
     }
 
     /// Reads the three lines; extension lines after them are allowed, as C2SP wants.
     pub fn parse(text: &str) -> Result<Checkpoint, CheckpointFault> {
-        let fault = || CheckpointFault::Lines {
-            got: text.chars().take(80).collect(),
-        };
+        let fault = || CheckpointFault::Lines { got: text.chars().take(80).collect() };
         let mut lines = text.strip_suffix('\n').ok_or_else(fault)?.split('\n');
         let mut next = || lines.next().ok_or_else(fault);
         let origin = Origin::parse(next()?).map_err(|_| fault())?;
@@ -81,18 +74,11 @@ pub struct SignedCheckpoint {
 impl SignedCheckpoint {
     pub fn parse(note: &str) -> Result<SignedCheckpoint, CheckpointFault> {
         let Note { text, signatures } = Note::parse(note)?;
-        Ok(SignedCheckpoint {
-            checkpoint: Checkpoint::parse(&text)?,
-            text,
-            signatures,
-        })
+        Ok(SignedCheckpoint { checkpoint: Checkpoint::parse(&text)?, text, signatures })
     }
 
     pub fn note(&self) -> Note {
-        Note {
-            text: self.text.clone(),
-            signatures: self.signatures.clone(),
-        }
+        Note { text: self.text.clone(), signatures: self.signatures.clone() }
     }
 
     /// The whole note: the bytes of the file `checkpoint`.
@@ -108,13 +94,8 @@ pub fn log_signature_line(origin: &Origin, key: &SigningKey, text: &str) -> Stri
 
 /// Digits without leading zeros, up to `u64::MAX`.
 pub(crate) fn parse_decimal(text: &str) -> Result<u64, CheckpointFault> {
-    let number = text
-        .parse::<u64>()
-        .ok()
-        .filter(|number| number.to_string() == text);
-    number.ok_or_else(|| CheckpointFault::Size {
-        got: text.chars().take(40).collect(),
-    })
+    let number = text.parse::<u64>().ok().filter(|number| number.to_string() == text);
+    number.ok_or_else(|| CheckpointFault::Size { got: text.chars().take(40).collect() })
 }
 
 #[cfg(test)]
@@ -136,31 +117,15 @@ mod tests {
     #[test]
     fn other_spellings_are_refused() {
         let check = |text: &str, slug: &str| {
-            assert_eq!(
-                Checkpoint::parse(text).unwrap_err().slug(),
-                slug,
-                "{text:?}"
-            );
+            assert_eq!(Checkpoint::parse(text).unwrap_err().slug(), slug, "{text:?}");
         };
         check("", "checkpoint_lines");
         check(&format!("a.b/log\n1\n{ROOT}"), "checkpoint_lines");
-        check(
-            &format!("a.b/log\n1\n{ROOT}\n\nextension\n"),
-            "checkpoint_lines",
-        );
-        check(
-            "a.b/log\n1\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFV=\n",
-            "checkpoint_lines",
-        );
+        check(&format!("a.b/log\n1\n{ROOT}\n\nextension\n"), "checkpoint_lines");
+        check("a.b/log\n1\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFV=\n", "checkpoint_lines");
         check(&format!("a.b/log\n01\n{ROOT}\n"), "checkpoint_size");
         check(&format!("a.b/log\n+1\n{ROOT}\n"), "checkpoint_size");
-        check(
-            &format!("a.b/log\n18446744073709551616\n{ROOT}\n"),
-            "checkpoint_size",
-        );
-        check(
-            &format!("a.b/log\n0\n{}\n", Hash::ZERO.to_base64()),
-            "checkpoint_empty_root",
-        );
+        check(&format!("a.b/log\n18446744073709551616\n{ROOT}\n"), "checkpoint_size");
+        check(&format!("a.b/log\n0\n{}\n", Hash::ZERO.to_base64()), "checkpoint_empty_root");
     }
 }

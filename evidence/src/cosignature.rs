@@ -39,12 +39,7 @@ impl Cosignature {
     /// The signature line with its newline.
     pub fn line(&self) -> String {
         let bytes = [&self.timestamp_s.to_be_bytes()[..], &self.signature.0].concat();
-        NoteSignature {
-            name: self.name.clone(),
-            key_id: self.key_id4,
-            bytes,
-        }
-        .line()
+        NoteSignature { name: self.name.clone(), key_id: self.key_id4, bytes }.line()
     }
 
     /// A line, with or without its newline. Verifies nothing.
@@ -55,9 +50,7 @@ impl Cosignature {
 
     /// Takes a line's bytes apart: 8 of time, 64 of signature.
     pub fn from_note_signature(line: &NoteSignature) -> Result<Cosignature, NoteFault> {
-        let fault = || NoteFault::SignatureLine {
-            got: line.line().trim_end().to_owned(),
-        };
+        let fault = || NoteFault::SignatureLine { got: line.line().trim_end().to_owned() };
         let (time, signature) = line.bytes.split_first_chunk().ok_or_else(fault)?;
         let timestamp_s = u64::from_be_bytes(*time);
         let signature = signature.try_into().map_err(|_| fault())?;

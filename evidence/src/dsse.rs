@@ -3,11 +3,7 @@
 
 /// `"DSSEv1" SP LEN(type) SP type SP LEN(body) SP body`, lengths in bytes and decimal.
 pub fn pae(payload_type: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "DSSEv1 {} {payload_type} {} ",
-        payload_type.len(),
-        body.len()
-    );
+    let head = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), body.len());
     let mut encoded = head.into_bytes();
     encoded.extend_from_slice(body);
     encoded

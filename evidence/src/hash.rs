@@ -46,10 +46,7 @@ impl Hash {
         let mut hash = Hash::ZERO;
         for (byte, pair) in hash.0.iter_mut().zip(digits.chunks_exact(2)) {
             let (high, low) = (hex_value(pair[0]), hex_value(pair[1]));
-            *byte = high
-                .zip(low)
-                .map(|(high, low)| high << 4 | low)
-                .ok_or_else(fault)?;
+            *byte = high.zip(low).map(|(high, low)| high << 4 | low).ok_or_else(fault)?;
         }
         Ok(hash)
     }
@@ -78,9 +75,7 @@ impl fmt::Display for Hash {
 /// The first four bytes are enough to tell two hashes apart in a log line.
 impl fmt::Debug for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0[..4]
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str("..")
     }
 }
@@ -101,10 +96,7 @@ pub fn sha256_parts(parts: &[&[u8]]) -> Hash {
 pub struct StreamHasher(digest::Context);
 
 impl StreamHasher {
-    #[expect(
-        clippy::new_without_default,
-        reason = "a hash of nothing is no natural default"
-    )]
+    #[expect(clippy::new_without_default, reason = "a hash of nothing is no natural default")]
     pub fn new() -> StreamHasher {
         StreamHasher(digest::Context::new(&digest::SHA256))
     }
@@ -155,29 +147,14 @@ mod tests {
         let hash = sha256(b"abc");
         assert_eq!(Hash::from_hex(ABC_HEX), Ok(hash));
         assert_eq!(Hash::from_base64(&hash.to_base64()), Ok(hash));
-        for wrong in [
-            ABC_HEX.to_uppercase(),
-            ABC_HEX[1..].into(),
-            format!("{ABC_HEX}0"),
-        ] {
-            assert_eq!(
-                Hash::from_hex(&wrong).map_err(|f| f.slug()),
-                Err("hash_not_hex")
-            );
+        for wrong in [ABC_HEX.to_uppercase(), ABC_HEX[1..].into(), format!("{ABC_HEX}0")] {
+            assert_eq!(Hash::from_hex(&wrong).map_err(|f| f.slug()), Err("hash_not_hex"));
         }
         let base64 = hash.to_base64();
         let loose_bits = base64.replace("a0=", "a1=");
-        for wrong in [
-            base64.replace('=', ""),
-            loose_bits,
-            format!("{base64}\n"),
-            String::new(),
-        ] {
+        for wrong in [base64.replace('=', ""), loose_bits, format!("{base64}\n"), String::new()] {
             assert_ne!(wrong, base64);
-            assert_eq!(
-                Hash::from_base64(&wrong).map_err(|f| f.slug()),
-                Err("hash_not_base64")
-            );
+            assert_eq!(Hash::from_base64(&wrong).map_err(|f| f.slug()), Err("hash_not_base64"));
         }
     }
 }

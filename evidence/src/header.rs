@@ -3,11 +3,13 @@
 
 use crate::batch::BatchHeader;
 use crate::bytes::{ByteReader, ByteWriter, DecodeFault};
+use crate::decision::Decision;
 use crate::hash::{Hash, sha256};
 use crate::key::KeyId;
+use crate::key_change::KeyChange;
 use crate::leaf::LeafKind;
 use crate::limits::{BLOB_BYTES_MAX, TIME_MS_MAX};
-use crate::records::{Decision, KeyChange, SpecChange};
+use crate::spec_change::SpecChange;
 
 /// The first byte of every header. Another number is refused, never guessed at.
 pub const HEADER_SCHEMA: u8 = 1;
@@ -100,10 +102,7 @@ pub(crate) fn read_schema(
 ) -> Result<(), DecodeFault> {
     match reader.u8(what)? {
         HEADER_SCHEMA => Ok(()),
-        got => Err(DecodeFault::UnknownCode {
-            what,
-            got: got.into(),
-        }),
+        got => Err(DecodeFault::UnknownCode { what, got: got.into() }),
     }
 }
 
@@ -146,10 +145,7 @@ impl BlobRef {
     /// here, is then beyond it too.
     pub fn of(bytes: &[u8]) -> BlobRef {
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        BlobRef {
-            digest: sha256(bytes),
-            len,
-        }
+        BlobRef { digest: sha256(bytes), len }
     }
 
     pub fn check(&self, bytes: &[u8]) -> Result<(), BlobFault> {

@@ -99,9 +99,7 @@ impl SigningKey {
 
     /// Reads a key file's text; white space around it, such as the last newline, is allowed.
     pub fn from_text(text: &str) -> Result<SigningKey, KeyFault> {
-        key_bytes(text, SEED_TEXT_PREFIX)
-            .map(SigningKey::from_seed)
-            .ok_or(KeyFault::SeedText)
+        key_bytes(text, SEED_TEXT_PREFIX).map(SigningKey::from_seed).ok_or(KeyFault::SeedText)
     }
 }
 
@@ -133,9 +131,7 @@ impl PublicKey {
         }
         UnparsedPublicKey::new(&ED25519, self.0)
             .verify(message, &signature.0)
-            .map_err(|_| KeyFault::Signature {
-                key_id: self.key_id(),
-            })
+            .map_err(|_| KeyFault::Signature { key_id: self.key_id() })
     }
 
     /// Whether the point has small order. Admission refuses to enrol such a key.
@@ -153,9 +149,7 @@ impl PublicKey {
     pub fn from_text(text: &str) -> Result<PublicKey, KeyFault> {
         key_bytes(text, PUBLIC_TEXT_PREFIX)
             .map(PublicKey)
-            .ok_or_else(|| KeyFault::PublicText {
-                got: text.chars().take(80).collect(),
-            })
+            .ok_or_else(|| KeyFault::PublicText { got: text.chars().take(80).collect() })
     }
 }
 
@@ -184,11 +178,7 @@ impl fmt::Display for KeyId {
 }
 
 fn key_bytes(text: &str, prefix: &str) -> Option<[u8; 32]> {
-    STANDARD
-        .decode(text.trim().strip_prefix(prefix)?)
-        .ok()?
-        .try_into()
-        .ok()
+    STANDARD.decode(text.trim().strip_prefix(prefix)?).ok()?.try_into().ok()
 }
 
 /// The y coordinates of edwards25519's eight points of small order, little endian, with the two
@@ -255,15 +245,10 @@ mod tests {
 
     #[test]
     fn a_signature_is_for_one_key_and_message() {
-        let (key, other) = (
-            SigningKey::from_seed([1; 32]),
-            SigningKey::from_seed([2; 32]),
-        );
+        let (key, other) = (SigningKey::from_seed([1; 32]), SigningKey::from_seed([2; 32]));
         let signature = key.sign(b"said");
         let slug = |public: PublicKey, message: &[u8]| {
-            public
-                .verify(message, &signature)
-                .map_err(|fault| fault.slug())
+            public.verify(message, &signature).map_err(|fault| fault.slug())
         };
         assert_eq!(slug(key.public(), b"said"), Ok(()));
         assert_eq!(slug(key.public(), b"sai"), Err("signature_invalid"));
@@ -277,17 +262,12 @@ mod tests {
         let mut forged = Signature([0; 64]);
         forged.0[..32].copy_from_slice(&neutral);
         let ring_says = UnparsedPublicKey::new(&ED25519, neutral).verify(b"anything", &forged.0);
-        assert!(
-            ring_says.is_ok(),
-            "if ring refuses it, the list in this file can go"
-        );
+        assert!(ring_says.is_ok(), "if ring refuses it, the list in this file can go");
         for point in SMALL_ORDER_POINTS {
             for sign in [0, 0x80] {
                 let mut key = PublicKey(point);
                 key.0[31] |= sign;
-                let slug = key
-                    .verify(b"anything", &forged)
-                    .map_err(|fault| fault.slug());
+                let slug = key.verify(b"anything", &forged).map_err(|fault| fault.slug());
                 assert_eq!(slug, Err("key_weak"));
             }
         }
@@ -305,25 +285,14 @@ mod tests {
     fn text_comes_back() {
         let key = SigningKey::from_seed([1; 32]);
         let text = key.to_text();
-        assert_eq!(
-            text,
-            "proofmark-ed25519-seed:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
-        );
-        assert_eq!(
-            SigningKey::from_text(&format!("{text}\n")).unwrap().seed(),
-            key.seed()
-        );
+        assert_eq!(text, "proofmark-ed25519-seed:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=");
+        assert_eq!(SigningKey::from_text(&format!("{text}\n")).unwrap().seed(), key.seed());
         let public = key.public().to_text();
         assert_eq!(PublicKey::from_text(&public), Ok(key.public()));
         // A secret is not taken for a public key, nor the other way round.
         assert!(SigningKey::from_text(&public).is_err());
         assert!(PublicKey::from_text(&text).is_err());
-        for wrong in [
-            "",
-            "proofmark-ed25519-seed:",
-            "proofmark-ed25519-seed:AQE=",
-            &text[..60],
-        ] {
+        for wrong in ["", "proofmark-ed25519-seed:", "proofmark-ed25519-seed:AQE=", &text[..60]] {
             assert!(SigningKey::from_text(wrong).is_err(), "{wrong}");
         }
     }
@@ -334,11 +303,7 @@ mod tests {
         let seed_text = STANDARD.encode(key.seed());
         let broken = key.to_text().replace("q6s=", "q6t=");
         let fault = SigningKey::from_text(&broken).expect_err("loose bits are not canonical");
-        for shown in [
-            format!("{key:?}"),
-            format!("{key:#?}"),
-            format!("{fault:?} {fault}"),
-        ] {
+        for shown in [format!("{key:?}"), format!("{key:#?}"), format!("{fault:?} {fault}")] {
             assert!(!shown.contains("abab") && !shown.contains("171"), "{shown}");
             assert!(!shown.contains(&seed_text[..8]), "{shown}");
         }

@@ -26,11 +26,7 @@ impl LogFile {
     /// Relative to the log's directory or URL, with `/` between parts.
     pub fn path(&self) -> String {
         match *self {
-            Self::Tile {
-                level,
-                index,
-                width,
-            } => {
+            Self::Tile { level, index, width } => {
                 format!("tile/{level}/{}{}", index_path(index), width_suffix(width))
             }
             Self::Entries { index, width } => {
@@ -43,9 +39,7 @@ impl LogFile {
     /// The reverse of `path`; `None` for every other spelling.
     pub fn parse(path: &str) -> Option<LogFile> {
         if let Some(index) = path.strip_prefix("payload/") {
-            return Some(Self::Payload {
-                index: parse_index_path(index)?,
-            });
+            return Some(Self::Payload { index: parse_index_path(index)? });
         }
         let (kind, rest) = path.strip_prefix("tile/")?.split_once('/')?;
         let (index, width) = match rest.split_once(".p/") {
@@ -56,21 +50,13 @@ impl LogFile {
             return Some(Self::Entries { index, width });
         }
         let level = (0..LEVELS_COUNT_MAX).find(|level| level.to_string() == kind)?;
-        Some(Self::Tile {
-            level,
-            index,
-            width,
-        })
+        Some(Self::Tile { level, index, width })
     }
 
     /// The same tile or bundle at another width; a payload bundle has none.
     pub fn with_width(self, width: u64) -> LogFile {
         match self {
-            Self::Tile { level, index, .. } => Self::Tile {
-                level,
-                index,
-                width,
-            },
+            Self::Tile { level, index, .. } => Self::Tile { level, index, width },
             Self::Entries { index, .. } => Self::Entries { index, width },
             Self::Payload { .. } => self,
         }
@@ -83,11 +69,7 @@ impl LogFile {
 }
 
 fn width_suffix(width: u64) -> String {
-    if width == TILE_WIDTH {
-        String::new()
-    } else {
-        format!(".p/{width}")
-    }
+    if width == TILE_WIDTH { String::new() } else { format!(".p/{width}") }
 }
 
 pub(crate) fn parse_width(text: &str) -> Option<u64> {
@@ -100,11 +82,7 @@ pub enum SourceFault {
     #[error("{path}: expected a file, got none")]
     NotFound { path: String },
     #[error("{path}: expected at most {expected} bytes, got {got}")]
-    TooLarge {
-        path: String,
-        expected: u64,
-        got: u64,
-    },
+    TooLarge { path: String, expected: u64, got: u64 },
     #[error("{path}: {message}")]
     Unreadable { path: String, message: String },
     /// Over HTTP one can only ask for files one knows.
@@ -151,6 +129,36 @@ impl<S: TileSource + ?Sized> TileSource for &S {
     }
 }
 
+/// This file; or, when a narrow file is gone because the log has grown, a wider one that begins
+/// with the same items. The caller takes as many of them as it asked for.
+pub(crate) fn read_at_least(
+    source: &dyn TileSource,
+    file: LogFile,
+) -> Result<(LogFile, Vec<u8>), SourceFault> {
+    let missing = match source.read(&file.path()) {
+        Err(fault @ SourceFault::NotFound { .. }) => fault,
+        other => return other.map(|bytes| (file, bytes)),
+    };
+    let full = file.with_width(TILE_WIDTH);
+    for wider in std::iter::once(full).chain(widest_partial(source, file)) {
+        match source.read(&wider.path()) {
+            Err(SourceFault::NotFound { .. }) => {}
+            other => return other.map(|bytes| (wider, bytes)),
+        }
+    }
+    Err(missing)
+}
+
+/// The widest narrow version that is at least as wide, if the source can tell.
+pub(crate) fn widest_partial(source: &dyn TileSource, file: LogFile) -> Option<LogFile> {
+    let (LogFile::Tile { width, .. } | LogFile::Entries { width, .. }) = file else {
+        return None;
+    };
+    let entries = source.list(&file.partials_dir()).ok()?;
+    let widths = entries.iter().filter_map(|entry| parse_width(&entry.name));
+    widths.filter(|one| *one >= width).max().map(|widest| file.with_width(widest))
+}
+
 /// A log in a local directory.
 #[derive(Clone, Debug)]
 pub struct DirSource {
@@ -174,11 +182,7 @@ impl TileSource for DirSource {
         let got = std::fs::metadata(&file).map_err(fault)?.len();
         if got > LOG_FILE_BYTES_MAX {
             let (path, expected) = (path.to_owned(), LOG_FILE_BYTES_MAX);
-            return Err(SourceFault::TooLarge {
-                path,
-                expected,
-                got,
-            });
+            return Err(SourceFault::TooLarge { path, expected, got });
         }
         std::fs::read(file).map_err(fault)
     }
@@ -193,10 +197,7 @@ impl TileSource for DirSource {
         for entry in listing {
             let entry = entry.map_err(fault)?;
             let is_dir = entry.file_type().map_err(fault)?.is_dir();
-            entries.push(SourceEntry {
-                name: entry.file_name().to_string_lossy().into(),
-                is_dir,
-            });
+            entries.push(SourceEntry { name: entry.file_name().to_string_lossy().into(), is_dir });
         }
         entries.sort();
         Ok(entries)
@@ -207,10 +208,7 @@ fn io_fault(path: &str, error: &io::Error) -> SourceFault {
     let path = path.to_owned();
     match error.kind() {
         io::ErrorKind::NotFound => SourceFault::NotFound { path },
-        _ => SourceFault::Unreadable {
-            path,
-            message: error.to_string(),
-        },
+        _ => SourceFault::Unreadable { path, message: error.to_string() },
     }
 }
 
@@ -224,29 +222,9 @@ mod tests {
             assert_eq!(file.path(), path);
             assert_eq!(LogFile::parse(path), Some(file));
         };
-        check(
-            LogFile::Tile {
-                level: 0,
-                index: 1_234_067,
-                width: 256,
-            },
-            "tile/0/x001/x234/067",
-        );
-        check(
-            LogFile::Tile {
-                level: 2,
-                index: 0,
-                width: 1,
-            },
-            "tile/2/000.p/1",
-        );
-        check(
-            LogFile::Entries {
-                index: 273,
-                width: 112,
-            },
-            "tile/entries/273.p/112",
-        );
+        check(LogFile::Tile { level: 0, index: 1_234_067, width: 256 }, "tile/0/x001/x234/067");
+        check(LogFile::Tile { level: 2, index: 0, width: 1 }, "tile/2/000.p/1");
+        check(LogFile::Entries { index: 273, width: 112 }, "tile/entries/273.p/112");
         check(LogFile::Payload { index: 1_000 }, "payload/x001/000");
     }
 

@@ -105,10 +105,7 @@ impl Leaf {
         bytes.extend_from_slice(&[LEAF_VERSION, kind.code()]);
         bytes.extend_from_slice(&signature.0);
         bytes.extend_from_slice(header);
-        Ok(Leaf {
-            bytes: bytes.into(),
-            kind,
-        })
+        Ok(Leaf { bytes: bytes.into(), kind })
     }
 
     /// Looks at the envelope only.
@@ -116,10 +113,7 @@ impl Leaf {
         let bytes = bytes.into();
         check_len(bytes.len())?;
         if bytes[0] != LEAF_VERSION {
-            return Err(LeafFault::Version {
-                expected: LEAF_VERSION,
-                got: bytes[0],
-            });
+            return Err(LeafFault::Version { expected: LEAF_VERSION, got: bytes[0] });
         }
         let kind = parse_kind(bytes[1])?;
         Ok(Leaf { bytes, kind })
@@ -172,8 +166,7 @@ impl Leaf {
     pub fn verify(&self, key: &PublicKey) -> Result<(), LeafFault> {
         check_key_id(key.key_id(), self.key_id()?)?;
         let message = pae(self.kind.payload_type(), self.header_bytes());
-        key.verify(&message, &self.signature())
-            .map_err(LeafFault::Signature)
+        key.verify(&message, &self.signature()).map_err(LeafFault::Signature)
     }
 
     pub fn header(&self) -> Result<Header, LeafFault> {
@@ -184,38 +177,22 @@ impl Leaf {
 
 impl fmt::Debug for Leaf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Leaf({} {:?}, {} bytes)",
-            self.kind,
-            self.hash(),
-            self.bytes.len()
-        )
+        write!(f, "Leaf({} {:?}, {} bytes)", self.kind, self.hash(), self.bytes.len())
     }
 }
 
 fn check_len(got: usize) -> Result<(), LeafFault> {
     if got > LEAF_BYTES_MAX {
-        return Err(LeafFault::TooLarge {
-            expected: LEAF_BYTES_MAX,
-            got,
-        });
+        return Err(LeafFault::TooLarge { expected: LEAF_BYTES_MAX, got });
     }
     if got <= LEAF_ENVELOPE_BYTES {
-        return Err(LeafFault::TooShort {
-            expected: LEAF_ENVELOPE_BYTES,
-            got,
-        });
+        return Err(LeafFault::TooShort { expected: LEAF_ENVELOPE_BYTES, got });
     }
     Ok(())
 }
 
 fn check_key_id(expected: KeyId, got: KeyId) -> Result<(), LeafFault> {
-    if expected == got {
-        Ok(())
-    } else {
-        Err(LeafFault::KeyId { expected, got })
-    }
+    if expected == got { Ok(()) } else { Err(LeafFault::KeyId { expected, got }) }
 }
 
 fn parse_kind(got: u8) -> Result<LeafKind, LeafFault> {

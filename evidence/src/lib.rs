@@ -15,8 +15,12 @@ mod outcome;
 mod result;
 
 mod batch; // what is signed about it
+mod coverage;
 mod header;
-mod records;
+
+mod decision; // what the log itself says
+mod key_change;
+mod spec_change;
 
 mod dsse; // by whom
 mod key;
@@ -38,14 +42,17 @@ mod writer;
 mod proof; // how a stranger judges it
 mod verify;
 
-pub use batch::{BatchHeader, CheckRef, Coverage, Seen};
+pub use batch::{BatchHeader, CheckRef, Seen};
 pub use bytes::{ByteReader, ByteWriter, DecodeFault};
 pub use checkpoint::{Checkpoint, CheckpointFault, SignedCheckpoint, log_signature_line};
 pub use cosignature::{Cosignature, cosign};
+pub use coverage::Coverage;
+pub use decision::{CoverageRow, Decision, DecisionKind, SilenceChange};
 pub use dsse::pae;
 pub use hash::{Hash, HashTextFault, StreamHasher, sha256, sha256_parts};
 pub use header::{BlobFault, BlobRef, HEADER_SCHEMA, Header};
 pub use key::{KeyFault, KeyId, PublicKey, Signature, SigningKey};
+pub use key_change::{KeyChange, KeyChangeKind};
 pub use layout::{
     CHECKPOINT_FILE, DirSource, LogFile, POLICY_FILE, SCRATCH_DIR, SourceEntry, SourceFault,
     TileSource,
@@ -64,11 +71,9 @@ pub use proof::{
     ProofFile, ProofFileFault, ProvenResult, check_proof, prove_result, prove_result_with_enrol,
 };
 pub use reader::{LogReader, PublishedLeaf, ReaderFault};
-pub use records::{
-    CoverageRow, Decision, DecisionKind, KeyChange, KeyChangeKind, SilenceChange, SpecChange,
-};
 pub use result::CheckResult;
 pub use seal::{BatchDraft, BatchFault, OpenBatch, SealedBatch, split_results};
+pub use spec_change::SpecChange;
 pub use tile::{TILE_WIDTH, TileFault, parse_entries, parse_tile, tile_bytes, width_at};
 pub use verify::{AgentSpan, Fault, LeafVisitor, Report, verify_log, verify_log_unpinned};
 pub use writer::{LogWriter, WriterFault};

@@ -57,14 +57,9 @@ impl Measurement {
     pub(crate) fn read(reader: &mut ByteReader<'_>) -> Result<Measurement, DecodeFault> {
         let what = "measurement kind";
         let code = reader.u8(what)?;
-        let kind = MeasurementKind::from_code(code).ok_or(DecodeFault::UnknownCode {
-            what,
-            got: code.into(),
-        })?;
-        Ok(Measurement {
-            kind,
-            value: reader.signed("measurement value")?,
-        })
+        let kind = MeasurementKind::from_code(code)
+            .ok_or(DecodeFault::UnknownCode { what, got: code.into() })?;
+        Ok(Measurement { kind, value: reader.signed("measurement value")? })
     }
 }
 
@@ -75,10 +70,7 @@ mod tests {
 
     #[test]
     fn kinds_are_unique_and_end_with_their_unit() {
-        let slugs: BTreeSet<_> = MeasurementKind::ALL
-            .iter()
-            .map(|kind| kind.slug())
-            .collect();
+        let slugs: BTreeSet<_> = MeasurementKind::ALL.iter().map(|kind| kind.slug()).collect();
         assert_eq!(slugs.len(), MeasurementKind::ALL.len());
         assert!(MeasurementKind::ALL.is_sorted_by(|a, b| a.code() < b.code()));
         let units = ["us", "s", "bytes", "count", "permille", "milli", "code"];
@@ -91,17 +83,11 @@ mod tests {
     #[test]
     fn extremes_come_back() {
         for value in [i64::MIN, -1, 0, 1, i64::MAX] {
-            let measurement = Measurement {
-                kind: MeasurementKind::CertificateExpiryS,
-                value,
-            };
+            let measurement = Measurement { kind: MeasurementKind::CertificateExpiryS, value };
             let mut writer = ByteWriter::new();
             measurement.write(&mut writer);
             let bytes = writer.into_bytes();
-            assert_eq!(
-                Measurement::read(&mut ByteReader::new(&bytes)),
-                Ok(measurement)
-            );
+            assert_eq!(Measurement::read(&mut ByteReader::new(&bytes)), Ok(measurement));
         }
     }
 }

@@ -159,10 +159,7 @@ pub fn verify_inclusion(
     }
     let expected = inclusion_path_len(index, size);
     if path.len() != expected {
-        return Err(ProofFault::PathLength {
-            expected,
-            got: path.len(),
-        });
+        return Err(ProofFault::PathLength { expected, got: path.len() });
     }
     let (mut node, mut last) = (index, size - 1);
     let mut hash = leaf_hash;
@@ -188,26 +185,17 @@ pub fn verify_consistency(
     new_root: Hash,
 ) -> Result<(), ProofFault> {
     if old_size == 0 || old_size > new_size {
-        return Err(ProofFault::SizesNotAscending {
-            old: old_size,
-            new: new_size,
-        });
+        return Err(ProofFault::SizesNotAscending { old: old_size, new: new_size });
     }
     let expected = consistency_path_len(old_size, new_size);
     if path.len() != expected {
-        return Err(ProofFault::PathLength {
-            expected,
-            got: path.len(),
-        });
+        return Err(ProofFault::PathLength { expected, got: path.len() });
     }
     if old_size == new_size {
         return expect_root(new_root, old_root);
     }
-    let (first, rest) = if old_size.is_power_of_two() {
-        (old_root, path)
-    } else {
-        (path[0], &path[1..])
-    };
+    let (first, rest) =
+        if old_size.is_power_of_two() { (old_root, path) } else { (path[0], &path[1..]) };
     let skip = (old_size - 1).trailing_ones();
     let (mut node, mut last) = ((old_size - 1) >> skip, (new_size - 1) >> skip);
     let (mut old_hash, mut new_hash) = (first, first);
@@ -240,10 +228,7 @@ impl Frontier {
     pub fn append(&mut self, leaf_hash: Hash) {
         let mut hash = leaf_hash;
         for _ in 0..self.size.trailing_ones() {
-            let left = self
-                .peaks
-                .pop()
-                .expect("each one bit of the size has its peak");
+            let left = self.peaks.pop().expect("each one bit of the size has its peak");
             hash = node_hash(&left, &hash);
         }
         self.peaks.push(hash);
@@ -301,11 +286,7 @@ fn consistency_path_len(old_size: u64, new_size: u64) -> usize {
 }
 
 fn expect_root(expected: Hash, got: Hash) -> Result<(), ProofFault> {
-    if expected == got {
-        Ok(())
-    } else {
-        Err(ProofFault::RootMismatch { expected, got })
-    }
+    if expected == got { Ok(()) } else { Err(ProofFault::RootMismatch { expected, got }) }
 }
 
 #[cfg(test)]
@@ -316,9 +297,7 @@ mod tests {
 
     /// Leaf `i` is the decimal of `i`, as in the vectors other implementations share.
     fn decimal_leaves(count: u64) -> Vec<Hash> {
-        (0..count)
-            .map(|i| leaf_hash(i.to_string().as_bytes()))
-            .collect()
+        (0..count).map(|i| leaf_hash(i.to_string().as_bytes())).collect()
     }
 
     #[test]
@@ -328,25 +307,15 @@ mod tests {
             while tree.size() < size {
                 tree.append(leaf_hash(tree.size().to_string().as_bytes()));
             }
-            assert!(
-                tree.root().to_string().starts_with(prefix),
-                "size {size}: {}",
-                tree.root()
-            );
+            assert!(tree.root().to_string().starts_with(prefix), "size {size}: {}", tree.root());
         };
-        check(
-            0,
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-        );
+        check(0, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         check(1, "db3426e8");
         check(255, "32f85bca");
         check(256, "828515d0");
         check(257, "1eda049a");
         check(65_536, "f025d06e");
-        check(
-            70_000,
-            "1a4cdfcb66374a0c0dcbef49acbd4976d13ee864fb3cb241fc943cad04f02f7e",
-        );
+        check(70_000, "1a4cdfcb66374a0c0dcbef49acbd4976d13ee864fb3cb241fc943cad04f02f7e");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::bytes::{ByteReader, DecodeFault};
 use crate::hash::{Hash, sha256};
 use crate::limits::{LABEL_BYTES_MAX, ORIGIN_BYTES_MAX};
 
@@ -34,7 +35,7 @@ impl NameError {
 
 /// Declares a name type whose texts satisfy `$is_valid`; cloning one is cheap.
 macro_rules! name_type {
-    ($(#[$doc:meta])* $name:ident, $is_valid:path, $fault:ident) => {
+    ($(#[$doc:meta])* $name:ident, $is_valid:path, $bytes_max:path, $fault:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
@@ -49,6 +50,14 @@ macro_rules! name_type {
 
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+
+            pub(crate) fn read(
+                reader: &mut ByteReader<'_>,
+                what: &'static str,
+            ) -> Result<$name, DecodeFault> {
+                let text = reader.line(what, $bytes_max)?;
+                $name::parse(text).map_err(|fault| DecodeFault::Name { what, fault })
             }
         }
 
@@ -70,16 +79,16 @@ macro_rules! name_type {
 
 name_type!(
     /// One agent, for all its lives: an RFC 1123 label.
-    AgentName, is_label, Label
+    AgentName, is_label, LABEL_BYTES_MAX, Label
 );
 name_type!(
     /// One check, through all revisions of its spec: an RFC 1123 label.
-    CheckName, is_label, Label
+    CheckName, is_label, LABEL_BYTES_MAX, Label
 );
 name_type!(
     /// A log's name in its checkpoints: a URL without a scheme (C2SP tlog-checkpoint), which is
     /// also a note key name. Cosigners' names follow the same rules.
-    Origin, is_origin, Origin
+    Origin, is_origin, ORIGIN_BYTES_MAX, Origin
 );
 
 impl Origin {
@@ -145,9 +154,7 @@ fn is_label(text: &str) -> bool {
 fn is_origin(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= ORIGIN_BYTES_MAX
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'+')
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+')
         && !text.contains("://")
 }
 
@@ -170,21 +177,11 @@ mod tests {
     fn labels() {
         let longest = "a".repeat(63);
         for text in ["a", "7", "web-1", "a--b", &longest] {
-            assert_eq!(
-                AgentName::parse(text)
-                    .map(|name| name.to_string())
-                    .as_deref(),
-                Ok(text)
-            );
+            assert_eq!(AgentName::parse(text).map(|name| name.to_string()).as_deref(), Ok(text));
         }
         let too_long = "a".repeat(64);
-        for text in [
-            "", "-a", "a-", "-", "A", "a.b", "a_b", "a b", "a\n", "ä", "a/b", &too_long,
-        ] {
-            assert_eq!(
-                CheckName::parse(text).map_err(|f| f.slug()),
-                Err("name_not_label")
-            );
+        for text in ["", "-a", "a-", "-", "A", "a.b", "a_b", "a b", "a\n", "ä", "a/b", &too_long] {
+            assert_eq!(CheckName::parse(text).map_err(|f| f.slug()), Err("name_not_label"));
         }
     }
 
@@ -195,35 +192,16 @@ mod tests {
             assert!(Origin::parse(text).is_ok(), "{text}");
         }
         let too_long = "a".repeat(201);
-        for text in [
-            "",
-            "a b",
-            "a+b",
-            "https://a",
-            "a\n",
-            "a\u{a0}b",
-            "ä.example",
-            &too_long,
-        ] {
-            assert_eq!(
-                Origin::parse(text).map_err(|f| f.slug()),
-                Err("name_not_origin"),
-                "{text}"
-            );
+        for text in ["", "a b", "a+b", "https://a", "a\n", "a\u{a0}b", "ä.example", &too_long] {
+            assert_eq!(Origin::parse(text).map_err(|f| f.slug()), Err("name_not_origin"), "{text}");
         }
     }
 
     /// The origin hash of the C2SP witness protocol, as another implementation computes it.
     #[test]
     fn log_id_is_the_origin_hash() {
-        let log_id = Origin::parse("rome2026h1.example.org")
-            .unwrap()
-            .log_id()
-            .to_string();
-        assert!(
-            log_id.starts_with("000de184") && log_id.ends_with("9706"),
-            "{log_id}"
-        );
+        let log_id = Origin::parse("rome2026h1.example.org").unwrap().log_id().to_string();
+        assert!(log_id.starts_with("000de184") && log_id.ends_with("9706"), "{log_id}");
     }
 
     #[test]

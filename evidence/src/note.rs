@@ -72,11 +72,7 @@ pub struct VerifierKey {
 impl VerifierKey {
     pub fn new(name: &str, kind: SignatureType, key: PublicKey) -> Result<VerifierKey, NoteFault> {
         check_key_name(name)?;
-        Ok(VerifierKey {
-            name: name.to_owned(),
-            kind,
-            key,
-        })
+        Ok(VerifierKey { name: name.to_owned(), kind, key })
     }
 
     pub fn name(&self) -> &str {
@@ -111,10 +107,8 @@ impl VerifierKey {
         let (name, id, key) = (next()?, next()?, next()?);
         let bytes = STANDARD.decode(key).map_err(|_| fault())?;
         let (&kind, key) = bytes.split_first().ok_or_else(fault)?;
-        let kind = signature_type(kind).ok_or_else(|| NoteFault::SignatureType {
-            name: shorten(name),
-            got: kind,
-        })?;
+        let kind = signature_type(kind)
+            .ok_or_else(|| NoteFault::SignatureType { name: shorten(name), got: kind })?;
         let key = PublicKey(key.try_into().map_err(|_| fault())?);
         let verifier = VerifierKey::new(name, kind, key)?;
         let is_same = verifier.to_text() == text && id.len() == 8;
@@ -151,11 +145,7 @@ impl NoteSignature {
         if bytes.is_empty() {
             return Err(fault());
         }
-        Ok(NoteSignature {
-            name: name.to_owned(),
-            key_id: *key_id,
-            bytes: bytes.to_vec(),
-        })
+        Ok(NoteSignature { name: name.to_owned(), key_id: *key_id, bytes: bytes.to_vec() })
     }
 
     /// Whether this line claims to be by that key.
@@ -175,10 +165,7 @@ pub struct Note {
 impl Note {
     pub fn parse(note: &str) -> Result<Note, NoteFault> {
         if note.len() > NOTE_BYTES_MAX {
-            return Err(NoteFault::TooLarge {
-                expected: NOTE_BYTES_MAX,
-                got: note.len(),
-            });
+            return Err(NoteFault::TooLarge { expected: NOTE_BYTES_MAX, got: note.len() });
         }
         if note.chars().any(|c| c < ' ' && c != '\n') {
             return Err(NoteFault::ControlCharacter);
@@ -186,10 +173,7 @@ impl Note {
         let split = note.rfind("\n\n").ok_or(NoteFault::NotNote)?;
         let (text, lines) = (&note[..split + 1], &note[split + 2..]);
         let lines = lines.strip_suffix('\n').ok_or(NoteFault::NotNote)?;
-        Ok(Note {
-            text: text.to_owned(),
-            signatures: parse_signatures(lines)?,
-        })
+        Ok(Note { text: text.to_owned(), signatures: parse_signatures(lines)? })
     }
 
     pub fn to_text(&self) -> String {
@@ -202,23 +186,16 @@ impl Note {
         let Some(line) = self.signatures.iter().find(|line| line.is_by(key)) else {
             return Ok(None);
         };
-        let fault = || NoteFault::BadSignature {
-            name: key.name.clone(),
-        };
+        let fault = || NoteFault::BadSignature { name: key.name.clone() };
         let (message, signature) = match key.kind {
             SignatureType::Ed25519 => (self.text.clone(), &line.bytes[..]),
             SignatureType::CosignatureV1 => {
                 let (time, signature) = line.bytes.split_first_chunk().ok_or_else(fault)?;
-                (
-                    crate::cosignature::message(u64::from_be_bytes(*time), &self.text),
-                    signature,
-                )
+                (crate::cosignature::message(u64::from_be_bytes(*time), &self.text), signature)
             }
         };
         let signature = Signature(signature.try_into().map_err(|_| fault())?);
-        key.key
-            .verify(message.as_bytes(), &signature)
-            .map_err(|_| fault())?;
+        key.key.verify(message.as_bytes(), &signature).map_err(|_| fault())?;
         Ok(Some(line))
     }
 }
@@ -242,15 +219,10 @@ fn parse_signatures(lines: &str) -> Result<Vec<NoteSignature>, NoteFault> {
     let mut signatures: Vec<NoteSignature> = Vec::new();
     for line in lines.split('\n') {
         if signatures.len() == NOTE_SIGNATURES_COUNT_MAX {
-            return Err(NoteFault::TooManySignatures {
-                expected: NOTE_SIGNATURES_COUNT_MAX,
-            });
+            return Err(NoteFault::TooManySignatures { expected: NOTE_SIGNATURES_COUNT_MAX });
         }
         let next = NoteSignature::parse_line(line)?;
-        if signatures
-            .iter()
-            .any(|one| one.name == next.name && one.key_id == next.key_id)
-        {
+        if signatures.iter().any(|one| one.name == next.name && one.key_id == next.key_id) {
             return Err(NoteFault::SignedTwice { name: next.name });
         }
         signatures.push(next);

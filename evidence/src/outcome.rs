@@ -101,10 +101,7 @@ impl UnknownReason {
         let code = reader.u8(what)?;
         UnknownReason::from_code(code)
             .filter(|reason| reason.is_agents())
-            .ok_or(DecodeFault::UnknownCode {
-                what,
-                got: code.into(),
-            })
+            .ok_or(DecodeFault::UnknownCode { what, got: code.into() })
     }
 }
 
@@ -145,17 +142,11 @@ impl Outcome {
             0 => Ok(Outcome::Pass),
             1 => {
                 let code = reader.u8("fail reason")?;
-                let fault = DecodeFault::UnknownCode {
-                    what: "fail reason",
-                    got: code.into(),
-                };
+                let fault = DecodeFault::UnknownCode { what: "fail reason", got: code.into() };
                 FailReason::from_code(code).map(Outcome::Fail).ok_or(fault)
             }
             2 => UnknownReason::read(reader).map(Outcome::Unknown),
-            got => Err(DecodeFault::UnknownCode {
-                what: "outcome",
-                got: got.into(),
-            }),
+            got => Err(DecodeFault::UnknownCode { what: "outcome", got: got.into() }),
         }
     }
 }
@@ -174,11 +165,7 @@ mod tests {
     fn every_outcome() -> Vec<Outcome> {
         let fails = FailReason::ALL.iter().copied().map(Outcome::Fail);
         let unknowns = UnknownReason::ALL.iter().copied().map(Outcome::Unknown);
-        [Outcome::Pass]
-            .into_iter()
-            .chain(fails)
-            .chain(unknowns)
-            .collect()
+        [Outcome::Pass].into_iter().chain(fails).chain(unknowns).collect()
     }
 
     #[test]

@@ -36,11 +36,7 @@ pub enum PolicyTextFault {
     #[error("line {line}: expected a name defined above and not yet in a group, got {got:?}")]
     Member { line: usize, got: String },
     #[error("line {line}: expected all, any or 1 to {members}, got {got:?}")]
-    Threshold {
-        line: usize,
-        members: usize,
-        got: String,
-    },
+    Threshold { line: usize, members: usize, got: String },
     #[error("expected exactly one quorum line, got {got}")]
     Quorum { got: usize },
 }
@@ -157,17 +153,9 @@ impl Policy {
         }
         for group in &self.groups {
             let (threshold, members) = (group.threshold.to_string(), group.members.join(" "));
-            push_line(
-                &mut text,
-                &["group", &group.name, &threshold, &members],
-                None,
-            );
+            push_line(&mut text, &["group", &group.name, &threshold, &members], None);
         }
-        push_line(
-            &mut text,
-            &["quorum", self.quorum.as_deref().unwrap_or("none")],
-            None,
-        );
+        push_line(&mut text, &["quorum", self.quorum.as_deref().unwrap_or("none")], None);
         text
     }
 
@@ -178,10 +166,7 @@ impl Policy {
 
     /// Keys trusted to sign for this origin.
     pub fn log_keys(&self, origin: &Origin) -> impl Iterator<Item = &VerifierKey> {
-        self.logs
-            .iter()
-            .map(|log| &log.key)
-            .filter(|key| key.name() == origin.as_str())
+        self.logs.iter().map(|log| &log.key).filter(|key| key.name() == origin.as_str())
     }
 
     /// Every key named here, of logs and of witnesses.
@@ -205,14 +190,8 @@ impl Policy {
                 got: describe(cosigners.values()),
             });
         }
-        let in_order = self
-            .witnesses
-            .iter()
-            .filter_map(|one| cosigners.get(&*one.name).cloned());
-        Ok(PolicyVerdict {
-            log_key,
-            cosigners: in_order.collect(),
-        })
+        let in_order = self.witnesses.iter().filter_map(|one| cosigners.get(&*one.name).cloned());
+        Ok(PolicyVerdict { log_key, cosigners: in_order.collect() })
     }
 
     fn check_log(&self, signed: &SignedCheckpoint) -> Result<PublicKey, PolicyFault> {
@@ -221,24 +200,15 @@ impl Policy {
         let (mut is_known, mut signer) = (false, None);
         for key in self.log_keys(origin) {
             is_known = true;
-            if note
-                .verified_by(key)
-                .map_err(PolicyFault::BadSignature)?
-                .is_some()
-            {
+            if note.verified_by(key).map_err(PolicyFault::BadSignature)?.is_some() {
                 signer = signer.or(Some(*key.key()));
             }
         }
         if !is_known {
             let expected = self.origins().collect::<Vec<_>>().join(" or ");
-            return Err(PolicyFault::UnknownLog {
-                expected,
-                got: origin.clone(),
-            });
+            return Err(PolicyFault::UnknownLog { expected, got: origin.clone() });
         }
-        signer.ok_or_else(|| PolicyFault::NotSigned {
-            log: origin.clone(),
-        })
+        signer.ok_or_else(|| PolicyFault::NotSigned { log: origin.clone() })
     }
 
     /// By the witness's name in this policy.
@@ -249,9 +219,7 @@ impl Policy {
         let note = signed.note();
         let mut cosigners = BTreeMap::new();
         for witness in &self.witnesses {
-            let line = note
-                .verified_by(&witness.key)
-                .map_err(PolicyFault::BadSignature)?;
+            let line = note.verified_by(&witness.key).map_err(PolicyFault::BadSignature)?;
             if let Some(line) = line {
                 let cosignature =
                     Cosignature::from_note_signature(line).map_err(PolicyFault::BadSignature)?;
@@ -284,11 +252,7 @@ impl Policy {
 
 fn describe<'a>(cosigners: impl Iterator<Item = &'a Cosigner>) -> String {
     let names: Vec<&str> = cosigners.map(|cosigner| cosigner.name.as_str()).collect();
-    if names.is_empty() {
-        "nobody".to_owned()
-    } else {
-        names.join(", ")
-    }
+    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
 }
 
 fn nodes_text(
@@ -305,11 +269,7 @@ fn nodes_text(
     }
     let names: Vec<&str> = nodes.iter().map(|(name, _)| name.as_str()).collect();
     let majority = (nodes.len() / 2 + 1).to_string();
-    push_line(
-        &mut text,
-        &["group", "nodes", &majority, &names.join(" ")],
-        None,
-    );
+    push_line(&mut text, &["group", "nodes", &majority, &names.join(" ")], None);
     push_line(&mut text, &["quorum", "nodes"], None);
     Ok(text)
 }

@@ -1,75 +1,257 @@
-//! stub while being written: signatures stand.
+//! Reads a published log: leaves, payload blobs, roots and proofs, from wherever its files are.
+//!
+//! A reader believes its source. What it returns is judged by `check_proof` and `verify_log`;
+//! damage that stands in its way is reported with the file's name.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use crate::checkpoint::SignedCheckpoint;
 use crate::hash::Hash;
-use crate::layout::{SourceFault, TileSource};
+use crate::layout::{CHECKPOINT_FILE, LogFile, SourceFault, TileSource, read_at_least};
 use crate::leaf::Leaf;
-use std::ops::Range;
-use std::sync::Arc;
+use crate::limits::READER_FILES_COUNT_MAX;
+use crate::merkle::Subtrees;
+use crate::tile::{Prefix, TILE_WIDTH, first_items, parse_tile, subtree_in_tile, width_at};
 
+/// Why something could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReaderFault {
     #[error(transparent)]
     Source(#[from] SourceFault),
-    #[error("{file}: {slug}: expected {expected}, got {got}")]
-    Damaged {
-        file: String,
-        slug: &'static str,
-        expected: String,
-        got: String,
-    },
-    #[error("expected an index or size up to {size}, got {got}")]
+    #[error("{file}: {message}")]
+    Damaged { file: String, slug: &'static str, message: String },
+    #[error("expected an index or size within the published {size} leaves, got {got}")]
     BeyondSize { size: u64, got: u64 },
 }
+
 impl ReaderFault {
     pub fn slug(&self) -> &'static str {
-        "reader"
+        match self {
+            Self::Source(fault) => fault.slug(),
+            Self::Damaged { slug, .. } => slug,
+            Self::BeyondSize { .. } => "beyond_size",
+        }
     }
 }
 
-pub struct LogReader {}
-/// A published leaf and its payload blob.
+type SharedSource = Arc<dyn TileSource + Send + Sync>;
+
+/// A log as of one checkpoint; `refresh` moves to the newest.
+pub struct LogReader {
+    source: SharedSource,
+    signed: SignedCheckpoint,
+    /// The files used last, newest first. Tiles up to the checkpoint never change.
+    recent: Mutex<VecDeque<(LogFile, Arc<[u8]>)>>,
+}
+
+/// A leaf and the blob beside it (empty: none).
+#[derive(Clone, Debug)]
 pub struct PublishedLeaf {
     pub index: u64,
     pub leaf: Leaf,
     pub payload: Vec<u8>,
 }
+
 impl LogReader {
-    pub fn open(
-        _source: impl TileSource + Send + Sync + 'static,
-    ) -> Result<LogReader, ReaderFault> {
-        unimplemented!()
+    /// Reads the checkpoint, without judging its signatures.
+    pub fn open(source: impl TileSource + Send + Sync + 'static) -> Result<LogReader, ReaderFault> {
+        let signed = read_checkpoint(&source)?;
+        Ok(LogReader { source: Arc::new(source), signed, recent: Mutex::default() })
     }
+
+    /// Moves to the checkpoint that is published now.
     pub fn refresh(&mut self) -> Result<(), ReaderFault> {
-        unimplemented!()
+        self.signed = read_checkpoint(&*self.source)?;
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(())
     }
+
     pub fn checkpoint(&self) -> &SignedCheckpoint {
-        unimplemented!()
+        &self.signed
     }
+
+    /// Published leaves.
     pub fn size(&self) -> u64 {
-        unimplemented!()
+        self.signed.checkpoint.size
     }
-    pub fn leaf(&self, _index: u64) -> Result<Leaf, ReaderFault> {
-        unimplemented!()
+
+    pub fn source(&self) -> &dyn TileSource {
+        &*self.source
     }
-    pub fn payload(&self, _index: u64) -> Result<Vec<u8>, ReaderFault> {
-        unimplemented!()
+
+    pub fn leaf(&self, index: u64) -> Result<Leaf, ReaderFault> {
+        let (file, width) = self.entries_file(index)?;
+        let bytes = self.file(file)?;
+        let items = items(file, Prefix::Entry, &bytes, width)?;
+        parse_leaf(file, items[(index % TILE_WIDTH) as usize])
     }
-    pub fn leaves(
-        &self,
-        _range: Range<u64>,
-    ) -> impl Iterator<Item = Result<PublishedLeaf, ReaderFault>> + '_ {
-        std::iter::empty()
+
+    /// The blob beside a leaf; empty when it has none.
+    pub fn payload(&self, index: u64) -> Result<Vec<u8>, ReaderFault> {
+        let (_, width) = self.entries_file(index)?;
+        let file = LogFile::Payload { index: index / TILE_WIDTH };
+        let bytes = self.file(file)?;
+        let items = items(file, Prefix::Blob, &bytes, width)?;
+        Ok(items[(index % TILE_WIDTH) as usize].to_vec())
     }
-    pub fn inclusion_proof(&self, _index: u64, _size: u64) -> Result<Vec<Hash>, ReaderFault> {
-        unimplemented!()
+
+    /// Leaves with their blobs, bundle by bundle. After a fault it goes on with the next bundle.
+    pub fn leaves(&self, range: Range<u64>) -> Leaves<'_> {
+        let end = range.end.min(self.size());
+        Leaves { reader: self, next: range.start, end, bundle: VecDeque::new() }
     }
-    pub fn consistency_proof(&self, _old: u64, _new: u64) -> Result<Vec<Hash>, ReaderFault> {
-        unimplemented!()
+
+    /// `index < size <=` the published size; the leaf's sibling first.
+    pub fn inclusion_proof(&self, index: u64, size: u64) -> Result<Vec<Hash>, ReaderFault> {
+        self.check_within(size, size)?;
+        self.check_within(index.saturating_add(1), size)?;
+        Subtrees::inclusion_proof(self, index, size)
     }
-    pub fn root_at(&self, _size: u64) -> Result<Hash, ReaderFault> {
-        unimplemented!()
+
+    /// `old <= new <=` the published size.
+    pub fn consistency_proof(&self, old: u64, new: u64) -> Result<Vec<Hash>, ReaderFault> {
+        self.check_within(new, new)?;
+        self.check_within(old, new)?;
+        Subtrees::consistency_proof(self, old, new)
     }
-    pub fn source(&self) -> Arc<dyn TileSource + Send + Sync> {
-        unimplemented!()
+
+    /// The root the log had at this size, from its tiles.
+    pub fn root_at(&self, size: u64) -> Result<Hash, ReaderFault> {
+        self.check_within(size, size)?;
+        self.range_root(0, size)
     }
+
+    fn check_within(&self, got: u64, size: u64) -> Result<(), ReaderFault> {
+        let size = size.min(self.size());
+        if got > size { Err(ReaderFault::BeyondSize { size, got }) } else { Ok(()) }
+    }
+
+    fn entries_file(&self, index: u64) -> Result<(LogFile, u64), ReaderFault> {
+        self.check_within(index.saturating_add(1), self.size())?;
+        let index = index / TILE_WIDTH;
+        let width = width_at(0, index, self.size());
+        Ok((LogFile::Entries { index, width }, width))
+    }
+
+    fn bundle(&self, index: u64) -> Result<VecDeque<PublishedLeaf>, ReaderFault> {
+        let (file, width) = self.entries_file(index * TILE_WIDTH)?;
+        let payload_file = LogFile::Payload { index };
+        let (entries, _) = self.read(file)?;
+        let (payload, _) = self.read(payload_file)?;
+        let leaves = items(file, Prefix::Entry, &entries, width)?;
+        let blobs = items(payload_file, Prefix::Blob, &payload, width)?;
+        let published = |(index, (leaf, blob)): (u64, (&[u8], &[u8]))| {
+            Ok(PublishedLeaf { index, leaf: parse_leaf(file, leaf)?, payload: blob.to_vec() })
+        };
+        let pairs = leaves.into_iter().zip(blobs);
+        (index * TILE_WIDTH..).zip(pairs).map(published).collect()
+    }
+
+    fn file(&self, file: LogFile) -> Result<Arc<[u8]>, ReaderFault> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = recent.iter().position(|(known, _)| *known == file) {
+            return Ok(recent[place].1.clone());
+        }
+        let (bytes, _) = self.read(file)?;
+        let bytes: Arc<[u8]> = bytes.into();
+        // Payload bundles can be large: one of them is kept, for the leaves beside each other.
+        if let LogFile::Payload { .. } = file {
+            recent.retain(|(known, _)| !matches!(known, LogFile::Payload { .. }));
+        }
+        recent.push_front((file, bytes.clone()));
+        recent.truncate(READER_FILES_COUNT_MAX);
+        Ok(bytes)
+    }
+
+    fn read(&self, file: LogFile) -> Result<(Vec<u8>, LogFile), ReaderFault> {
+        let (actual, bytes) = read_at_least(&*self.source, file)?;
+        Ok((bytes, actual))
+    }
+}
+
+impl Subtrees for LogReader {
+    type Fault = ReaderFault;
+
+    fn subtree(&self, height: u32, index: u64) -> Result<Hash, ReaderFault> {
+        let (level, inside) = ((height / 8) as u8, height % 8);
+        let first = index << inside;
+        let (index, place) = (first / TILE_WIDTH, first % TILE_WIDTH);
+        let width = width_at(level, index, self.size());
+        let file = LogFile::Tile { level, index, width };
+        let bytes = self.file(file)?;
+        let known = bytes.get(..32 * width as usize).unwrap_or(&bytes);
+        let hashes = parse_tile(known, width).map_err(|fault| ReaderFault::Damaged {
+            file: file.path(),
+            slug: fault.slug(),
+            message: fault.to_string(),
+        })?;
+        Ok(subtree_in_tile(&hashes, inside, place >> inside))
+    }
+}
+
+/// Goes through leaves in order, one bundle in memory at a time.
+pub struct Leaves<'a> {
+    reader: &'a LogReader,
+    next: u64,
+    end: u64,
+    bundle: VecDeque<PublishedLeaf>,
+}
+
+impl Iterator for Leaves<'_> {
+    type Item = Result<PublishedLeaf, ReaderFault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.next < self.end {
+            if self.bundle.back().is_none_or(|last| last.index < self.next) {
+                match self.reader.bundle(self.next / TILE_WIDTH) {
+                    Ok(bundle) => self.bundle = bundle,
+                    Err(fault) => {
+                        self.next = (self.next / TILE_WIDTH + 1) * TILE_WIDTH;
+                        return Some(Err(fault));
+                    }
+                }
+            }
+            let leaf = self.bundle.pop_front()?;
+            if leaf.index == self.next {
+                self.next += 1;
+                return Some(Ok(leaf));
+            }
+        }
+        None
+    }
+}
+
+fn read_checkpoint(source: &dyn TileSource) -> Result<SignedCheckpoint, ReaderFault> {
+    let damaged = |slug, message| {
+        let file = CHECKPOINT_FILE.to_owned();
+        ReaderFault::Damaged { file, slug, message }
+    };
+    let bytes = source.read(CHECKPOINT_FILE)?;
+    let note = String::from_utf8(bytes)
+        .map_err(|_| damaged("note_malformed", "expected UTF-8".to_owned()))?;
+    SignedCheckpoint::parse(&note).map_err(|fault| damaged(fault.slug(), fault.to_string()))
+}
+
+fn items(
+    file: LogFile,
+    prefix: Prefix,
+    bytes: &[u8],
+    width: u64,
+) -> Result<Vec<&[u8]>, ReaderFault> {
+    let (items, _) = first_items(prefix, bytes, width).map_err(|fault| ReaderFault::Damaged {
+        file: file.path(),
+        slug: fault.slug(),
+        message: fault.to_string(),
+    })?;
+    Ok(items)
+}
+
+fn parse_leaf(file: LogFile, bytes: &[u8]) -> Result<Leaf, ReaderFault> {
+    Leaf::parse(bytes).map_err(|fault| ReaderFault::Damaged {
+        file: file.path(),
+        slug: fault.slug(),
+        message: fault.to_string(),
+    })
 }

@@ -31,50 +31,31 @@ impl CheckResult {
             (_, detail) => one_line(detail),
         };
         let (duration_us, measurements) = (0, Vec::new());
-        CheckResult {
-            check_index,
-            offset_ms,
-            outcome,
-            duration_us,
-            measurements,
-            detail,
-        }
+        CheckResult { check_index, offset_ms, outcome, duration_us, measurements, detail }
     }
 
     /// Sets one reading; a second one of the same kind replaces the first.
     pub fn measure(&mut self, kind: MeasurementKind, value: i64) {
-        match self
-            .measurements
-            .binary_search_by_key(&kind, |measurement| measurement.kind)
-        {
+        match self.measurements.binary_search_by_key(&kind, |measurement| measurement.kind) {
             Ok(found) => self.measurements[found].value = value,
             Err(place) => self.measurements.insert(place, Measurement { kind, value }),
         }
     }
 
     pub fn measured(&self, kind: MeasurementKind) -> Option<i64> {
-        self.measurements
-            .iter()
-            .find(|one| one.kind == kind)
-            .map(|one| one.value)
+        self.measurements.iter().find(|one| one.kind == kind).map(|one| one.value)
     }
 
     /// The bytes that are hashed into the batch's root. `decode` refuses them when a field is
     /// beyond its bound.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = ByteWriter::new();
-        writer
-            .varint(self.check_index.into())
-            .varint(self.offset_ms.into());
+        writer.varint(self.check_index.into()).varint(self.offset_ms.into());
         self.outcome.write(&mut writer);
-        writer
-            .varint(self.duration_us)
-            .varint(self.measurements.len() as u64);
+        writer.varint(self.duration_us).varint(self.measurements.len() as u64);
         let mut measurements = self.measurements.clone();
         measurements.sort_by_key(|measurement| measurement.kind);
-        measurements
-            .iter()
-            .for_each(|measurement| measurement.write(&mut writer));
+        measurements.iter().for_each(|measurement| measurement.write(&mut writer));
         if !self.outcome.is_pass() {
             writer.text(&self.detail);
         }
@@ -90,14 +71,7 @@ impl CheckResult {
         let measurements = read_measurements(&mut reader)?;
         let detail = read_detail(&mut reader, outcome)?;
         reader.finish("result")?;
-        Ok(CheckResult {
-            check_index,
-            offset_ms,
-            outcome,
-            duration_us,
-            measurements,
-            detail,
-        })
+        Ok(CheckResult { check_index, offset_ms, outcome, duration_us, measurements, detail })
     }
 }
 
@@ -106,10 +80,7 @@ fn read_measurements(reader: &mut ByteReader<'_>) -> Result<Vec<Measurement>, De
     let mut measurements: Vec<Measurement> = Vec::with_capacity(count);
     for _ in 0..count {
         let next = Measurement::read(reader)?;
-        if let Some(previous) = measurements
-            .last()
-            .filter(|previous| previous.kind >= next.kind)
-        {
+        if let Some(previous) = measurements.last().filter(|previous| previous.kind >= next.kind) {
             return Err(DecodeFault::NotAscending {
                 what: "measurements",
                 previous: previous.kind.code().into(),
@@ -128,10 +99,7 @@ fn read_detail(reader: &mut ByteReader<'_>, outcome: Outcome) -> Result<String, 
     let what = "detail";
     let detail = reader.line(what, DETAIL_BYTES_MAX)?;
     if detail.is_empty() {
-        return Err(DecodeFault::Rule {
-            what,
-            rule: "expected words for what is not a pass",
-        });
+        return Err(DecodeFault::Rule { what, rule: "expected words for what is not a pass" });
     }
     Ok(detail.to_owned())
 }
@@ -139,10 +107,7 @@ fn read_detail(reader: &mut ByteReader<'_>, outcome: Outcome) -> Result<String, 
 /// A target may answer anything: what it said is shown on terminals, so it must be harmless.
 fn one_line(text: &str) -> String {
     let end = text.floor_char_boundary(DETAIL_BYTES_MAX);
-    text[..end]
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -173,9 +138,7 @@ mod tests {
     fn the_widest_result_fits() {
         let mut result = CheckResult::new(u16::MAX, u32::MAX, FAIL, &"x".repeat(256));
         result.duration_us = u64::MAX;
-        MeasurementKind::ALL
-            .iter()
-            .for_each(|kind| result.measure(*kind, i64::MIN));
+        MeasurementKind::ALL.iter().for_each(|kind| result.measure(*kind, i64::MIN));
         let bytes = result.encode();
         assert!(bytes.len() <= RESULT_BYTES_MAX);
         assert_eq!(slug(&bytes), Ok(result));
@@ -191,10 +154,7 @@ mod tests {
         assert_eq!(detail(FAIL, "a\r\nb\u{1b}[2J"), "a  b [2J");
         assert_eq!(detail(FAIL, &"x".repeat(300)), "x".repeat(256));
         assert_eq!(detail(FAIL, &"ö".repeat(300)), "ö".repeat(128));
-        assert_eq!(
-            detail(FAIL, &format!("x{}", "ö".repeat(300))),
-            format!("x{}", "ö".repeat(127))
-        );
+        assert_eq!(detail(FAIL, &format!("x{}", "ö".repeat(300))), format!("x{}", "ö".repeat(127)));
     }
 
     #[test]
@@ -221,25 +181,16 @@ mod tests {
         result.measure(late, 3);
         assert_eq!(result.measurements, [reading(early, 2), reading(late, 3)]);
         assert_eq!(
-            (
-                result.measured(late),
-                result.measured(MeasurementKind::ConnectUs)
-            ),
+            (result.measured(late), result.measured(MeasurementKind::ConnectUs)),
             (Some(3), None)
         );
 
         let sorted = result.encode();
         result.measurements.reverse();
-        assert_eq!(
-            result.encode(),
-            sorted,
-            "the order in memory does not matter"
-        );
+        assert_eq!(result.encode(), sorted, "the order in memory does not matter");
         result.measurements = vec![reading(late, 1), reading(late, 1)];
         assert_eq!(slug(&result.encode()), Err("not_ascending"));
-        let [head @ .., kind1, value1, kind2, value2] = &sorted[..] else {
-            panic!("two readings")
-        };
+        let [head @ .., kind1, value1, kind2, value2] = &sorted[..] else { panic!("two readings") };
         let swapped = [head, &[*kind2, *value2, *kind1, *value1]].concat();
         assert_eq!(slug(&swapped), Err("not_ascending"));
     }

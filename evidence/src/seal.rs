@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::batch::{BatchHeader, CheckRef, Coverage, Seen};
+use crate::batch::{BatchHeader, CheckRef, Seen};
 use crate::bytes::DecodeFault;
+use crate::coverage::Coverage;
 use crate::hash::Hash;
 use crate::header::{BlobFault, BlobRef, Header};
 use crate::key::SigningKey;
@@ -29,19 +30,11 @@ pub enum BatchFault {
     #[error("payload: expected whole results, got a torn one at byte {at}")]
     PayloadTorn { at: usize },
     #[error("result {position}: expected at most {expected} bytes, got {got}")]
-    ResultTooLarge {
-        position: usize,
-        expected: usize,
-        got: usize,
-    },
+    ResultTooLarge { position: usize, expected: usize, got: usize },
     #[error("result {position}: {fault}")]
     Result { position: usize, fault: DecodeFault },
     #[error("result {position}: expected a check index below {expected}, got {got}")]
-    CheckIndex {
-        position: usize,
-        expected: usize,
-        got: u16,
-    },
+    CheckIndex { position: usize, expected: usize, got: u16 },
     #[error("results: expected {expected} as the header says, got {got}")]
     CountUnequal { expected: u32, got: usize },
     #[error("results root: expected {expected}, got {got}")]
@@ -108,10 +101,7 @@ impl BatchDraft {
             seen: self.seen,
         };
         let leaf = Leaf::seal(LeafKind::Batch, &header.encode(), key)?;
-        Ok(SealedBatch {
-            leaf,
-            payload: payload.into(),
-        })
+        Ok(SealedBatch { leaf, payload: payload.into() })
     }
 }
 
@@ -127,9 +117,7 @@ impl SealedBatch {
     /// strict bytes, check indexes. Does not check the signature: see `Leaf::verify`.
     pub fn open(&self) -> Result<OpenBatch, BatchFault> {
         let Header::Batch(header) = self.leaf.header()? else {
-            return Err(BatchFault::Kind {
-                got: self.leaf.kind(),
-            });
+            return Err(BatchFault::Kind { got: self.leaf.kind() });
         };
         header.payload.check(&self.payload)?;
         let results = split_results(&self.payload)?;
@@ -159,9 +147,7 @@ pub struct OpenBatch {
 impl OpenBatch {
     /// Unix time the run was due at.
     pub fn scheduled_at_ms(&self, result: &CheckResult) -> u64 {
-        self.header
-            .base_time_ms
-            .saturating_add(result.offset_ms.into())
+        self.header.base_time_ms.saturating_add(result.offset_ms.into())
     }
 
     /// The check of one of this batch's own results. Panics on another batch's result whose
@@ -172,9 +158,7 @@ impl OpenBatch {
 
     /// The results with their names.
     pub fn named_results(&self) -> impl Iterator<Item = (ResultId, &CheckResult)> {
-        (0..)
-            .zip(&self.results)
-            .map(|(position, result)| (self.header.result_id(position), result))
+        (0..).zip(&self.results).map(|(position, result)| (self.header.result_id(position), result))
     }
 }
 
@@ -200,10 +184,7 @@ fn split_first(rest: &[u8]) -> Option<(&[u8], &[u8])> {
 fn join_results(results: &[Vec<u8>]) -> Result<Vec<u8>, BatchFault> {
     let got = results.iter().map(|bytes| 2 + bytes.len()).sum();
     if got > BLOB_BYTES_MAX {
-        return Err(BatchFault::PayloadTooLarge {
-            expected: BLOB_BYTES_MAX,
-            got,
-        });
+        return Err(BatchFault::PayloadTooLarge { expected: BLOB_BYTES_MAX, got });
     }
     let mut payload = Vec::with_capacity(got);
     for bytes in results {
@@ -218,30 +199,140 @@ fn check_count(got: usize) -> Result<u32, BatchFault> {
     if (1..=RESULTS_COUNT_MAX).contains(&got) {
         return Ok(got as u32);
     }
-    Err(BatchFault::Count {
-        expected: RESULTS_COUNT_MAX,
-        got,
-    })
+    Err(BatchFault::Count { expected: RESULTS_COUNT_MAX, got })
 }
 
 fn read_result(position: usize, bytes: &[u8], checks: usize) -> Result<CheckResult, BatchFault> {
     let (expected, got) = (RESULT_BYTES_MAX, bytes.len());
     if got > expected {
-        return Err(BatchFault::ResultTooLarge {
-            position,
-            expected,
-            got,
-        });
+        return Err(BatchFault::ResultTooLarge { position, expected, got });
     }
     let result =
         CheckResult::decode(bytes).map_err(|fault| BatchFault::Result { position, fault })?;
     if usize::from(result.check_index) >= checks {
         let (expected, got) = (checks, result.check_index);
-        return Err(BatchFault::CheckIndex {
-            position,
-            expected,
-            got,
-        });
+        return Err(BatchFault::CheckIndex { position, expected, got });
     }
     Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key_change::{KeyChange, KeyChangeKind};
+    use crate::name::CheckName;
+    use crate::outcome::{FailReason, Outcome};
+
+    fn key() -> SigningKey {
+        SigningKey::from_seed([7; 32])
+    }
+
+    fn result(offset_ms: u32) -> CheckResult {
+        CheckResult::new(0, offset_ms, Outcome::Fail(FailReason::HttpStatus), "got 503")
+    }
+
+    fn draft(results: Vec<CheckResult>) -> BatchDraft {
+        let check = CheckName::parse("home").expect("a label");
+        BatchDraft {
+            log_id: Hash([1; 32]),
+            agent: AgentName::parse("web-1").expect("a label"),
+            epoch: 2,
+            seq_first: 7,
+            base_time_ms: 1000,
+            checks: vec![CheckRef { check, spec_revision: 1, target: String::new() }],
+            coverage: Coverage { scheduled: 1, run: 1, skipped: Vec::new() },
+            previous: Hash::ZERO,
+            seen: None,
+            results,
+        }
+    }
+
+    fn sealed(draft: BatchDraft) -> Result<SealedBatch, &'static str> {
+        draft.seal(&key()).map_err(|fault| fault.slug())
+    }
+
+    #[test]
+    fn an_open_batch_tells_when_and_what() {
+        let open = sealed(draft(vec![result(5), result(1005)])).unwrap().open().unwrap();
+        assert_eq!(open.scheduled_at_ms(&open.results[1]), 2005);
+        assert_eq!(open.check(&open.results[1]).check.as_str(), "home");
+        let names: Vec<_> = open.named_results().map(|(id, _)| id.to_string()).collect();
+        assert_eq!(names, ["web-1/2/7", "web-1/2/8"]);
+    }
+
+    #[test]
+    fn what_could_not_be_opened_is_not_sealed() {
+        let check = |draft, expect| assert_eq!(sealed(draft).map(drop), expect);
+        check(draft(vec![result(5)]), Ok(()));
+        check(draft(Vec::new()), Err("batch_count"));
+        check(draft(vec![result(5); 4097]), Err("batch_count"));
+        let with = |change: fn(&mut CheckResult)| {
+            let mut result = result(5);
+            change(&mut result);
+            draft(vec![self::result(4), result])
+        };
+        check(with(|result| result.check_index = 1), Err("result_check_index"));
+        check(with(|result| result.detail.clear()), Err("result_bytes"));
+        check(with(|result| result.detail = "x".repeat(2000)), Err("result_too_large"));
+        check(with(|result| result.detail = "x".repeat(300)), Err("result_bytes"));
+        let long = CheckResult::new(0, 5, result(5).outcome, &"x".repeat(256));
+        check(draft(vec![long; 4096]), Err("payload_too_large"));
+        check(BatchDraft { epoch: 0, ..draft(vec![result(5)]) }, Err("leaf_header"));
+        check(BatchDraft { checks: Vec::new(), ..draft(vec![]) }, Err("batch_count"));
+        let rows = |count| {
+            let row = draft(vec![]).checks.remove(0);
+            (0..count).map(|spec_revision| CheckRef { spec_revision, ..row.clone() }).collect()
+        };
+        check(BatchDraft { checks: rows(257), ..draft(vec![result(5)]) }, Err("leaf_header"));
+    }
+
+    /// A header over other results than the payload's: each way to be wrong has its own name.
+    /// The signer is an agent that signs what it should not, so the signature does not help.
+    #[test]
+    fn a_payload_is_held_to_its_header() {
+        let honest = sealed(draft(vec![result(5), result(6)])).unwrap();
+        let check = |payload: &[u8], change: fn(&mut BatchHeader), expect| {
+            let Ok(Header::Batch(mut header)) = honest.leaf.header() else { panic!("a batch") };
+            header.payload = BlobRef::of(payload);
+            change(&mut header);
+            let leaf = Leaf::seal(LeafKind::Batch, &header.encode(), &key()).unwrap();
+            let batch = SealedBatch { leaf, payload: payload.into() };
+            assert_eq!(batch.open().map(drop).map_err(|fault| fault.slug()), expect);
+        };
+        let payload = &honest.payload[..];
+        let one = join_results(&[result(5).encode()]).unwrap();
+        let other = join_results(&[result(6).encode(), result(5).encode()]).unwrap();
+        check(payload, |_| {}, Ok(()));
+        check(payload, |h| h.payload.len += 1, Err("payload_len"));
+        check(payload, |h| h.payload.digest = Hash::ZERO, Err("payload_digest"));
+        check(payload, |h| h.count = 3, Err("batch_count_unequal"));
+        check(payload, |h| h.results_root = Hash::ZERO, Err("results_root"));
+        check(&one, |_| {}, Err("batch_count_unequal"));
+        check(&other, |_| {}, Err("results_root"));
+        check(&payload[..payload.len() - 1], |_| {}, Err("payload_torn"));
+        check(&[payload, &[0]].concat(), |_| {}, Err("payload_torn"));
+        check(&[], |_| {}, Err("batch_count_unequal"));
+    }
+
+    #[test]
+    fn only_a_batch_opens_as_one() {
+        let honest = sealed(draft(vec![result(5)])).unwrap();
+        let retire = KeyChange {
+            log_id: Hash::ZERO,
+            key_id: key().key_id(),
+            at_ms: 0,
+            change: KeyChangeKind::Retire { agent: draft(vec![]).agent },
+        };
+        let leaf = Leaf::seal(LeafKind::KeyChange, &retire.encode(), &key()).unwrap();
+        let mixed = SealedBatch { leaf, ..honest };
+        assert_eq!(mixed.open().map_err(|fault| fault.slug()), Err("not_a_batch"));
+    }
+
+    /// A foreign payload of very many empty results is refused early.
+    #[test]
+    fn too_many_results_are_refused() {
+        let payload = vec![0; 2 * (RESULTS_COUNT_MAX + 1)];
+        assert_eq!(split_results(&payload).map_err(|fault| fault.slug()), Err("batch_count"));
+        assert_eq!(split_results(&payload[2..]).map(|results| results.len()), Ok(4096));
+    }
 }

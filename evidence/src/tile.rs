@@ -8,8 +8,6 @@ use crate::merkle::{Subtrees, leaf_hash};
 
 /// Hashes in a full tile, leaves in a full bundle.
 pub const TILE_WIDTH: u64 = 256;
-/// A full tile's file.
-pub const TILE_BYTES: usize = 256 * 32;
 /// Levels that exist in a tree of any `u64` size: `256^8` leaves are one too many.
 pub const LEVELS_COUNT_MAX: u8 = 8;
 
@@ -61,11 +59,7 @@ pub fn parse_index_path(path: &str) -> Option<u64> {
     let mut index = 0_u64;
     let mut groups = path.split('/').peekable();
     while let Some(group) = groups.next() {
-        let digits = if groups.peek().is_some() {
-            group.strip_prefix('x')?
-        } else {
-            group
-        };
+        let digits = if groups.peek().is_some() { group.strip_prefix('x')? } else { group };
         if digits.len() != 3 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
@@ -83,10 +77,7 @@ pub fn tile_bytes(hashes: &[Hash]) -> Vec<u8> {
 pub fn parse_tile(bytes: &[u8], width: u64) -> Result<Vec<Hash>, TileFault> {
     let expected = 32 * width as usize;
     if bytes.len() != expected {
-        return Err(TileFault::HashBytes {
-            expected,
-            got: bytes.len(),
-        });
+        return Err(TileFault::HashBytes { expected, got: bytes.len() });
     }
     let hash = |chunk: &[u8]| Hash(chunk.try_into().expect("chunks of 32"));
     Ok(bytes.chunks_exact(32).map(hash).collect())
@@ -130,10 +121,7 @@ pub(crate) struct Items<'a> {
 
 impl<'a> Items<'a> {
     pub(crate) fn new(prefix: Prefix, bundle: &'a [u8]) -> Items<'a> {
-        Items {
-            prefix,
-            rest: bundle,
-        }
+        Items { prefix, rest: bundle }
     }
 
     pub(crate) fn rest(&self) -> &'a [u8] {
@@ -175,10 +163,7 @@ pub(crate) fn first_items(
     let first: Vec<&[u8]> = items.by_ref().take(count as usize).collect();
     match first.len() as u64 {
         got if got == count => Ok((first, items.rest())),
-        got => Err(TileFault::TooFewItems {
-            expected: count,
-            got,
-        }),
+        got => Err(TileFault::TooFewItems { expected: count, got }),
     }
 }
 
@@ -190,10 +175,7 @@ pub(crate) fn exact_items(
 ) -> Result<Vec<&[u8]>, TileFault> {
     match first_items(prefix, bundle, count)? {
         (items, []) => Ok(items),
-        (_, rest) => Err(TileFault::TrailingBytes {
-            items: count,
-            got: rest.len(),
-        }),
+        (_, rest) => Err(TileFault::TrailingBytes { items: count, got: rest.len() }),
     }
 }
 
@@ -262,10 +244,7 @@ mod tests {
         push_entry(&mut bundle, b"");
         assert_eq!(bundle, b"\0\x03one\0\0");
         assert_eq!(parse_entries(&bundle, 2), Ok(vec![&b"one"[..], b""]));
-        let short = TileFault::TooFewItems {
-            expected: 3,
-            got: 2,
-        };
+        let short = TileFault::TooFewItems { expected: 3, got: 2 };
         assert_eq!(parse_entries(&bundle, 3), Err(short));
         let long = TileFault::TrailingBytes { items: 1, got: 2 };
         assert_eq!(parse_entries(&bundle, 1), Err(long));

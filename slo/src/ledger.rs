@@ -229,7 +229,9 @@ impl Ledger {
                 .filter(|(agent, _)| rule.selects_agent(agent))
                 .map(|(_, series)| series)
                 .collect();
-            for part in passed.intersect(generation.lifetime()).by_minute() {
+            let kept = Window { from_ms: generation.kept_from_ms(self.as_of_ms), ..passed };
+            let due = passed.intersect(kept).intersect(generation.lifetime());
+            for part in due.by_minute() {
                 let runs: u64 = selected.iter().map(|one| one.assignments.expected(part)).sum();
                 let runs = u32::try_from(runs).expect("a minute of a fleet is far below 2^32");
                 generation.minutes.expect(part.from_ms, runs);

@@ -36,6 +36,17 @@ pub enum Budgeting {
     Timeslices(SliceRule),
 }
 
+impl Budgeting {
+    fn of(slo: &Slo) -> Budgeting {
+        match slo.budgeting {
+            proofmark_spec::Budgeting::Occurrences => Budgeting::Occurrences,
+            proofmark_spec::Budgeting::Timeslices { slice_ms, slice_target } => {
+                Budgeting::Timeslices(SliceRule { slice_ms, slice_target_ppb: slice_target.0 })
+            }
+        }
+    }
+}
+
 impl Rule {
     /// The rule of an SLO, its indicator looked up in `documents`. `None` if the indicator or one
     /// of its names does not exist: such documents do not pass `Documents::resolve`.

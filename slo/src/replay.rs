@@ -1,13 +1,13 @@
 //! The same numbers once more, from the log alone: what a stranger does to check a report.
 
 use proofmark_evidence::{
-    AgentName, Decision, DecisionKind, DecodeFault, Header, KeyChangeKind, LeafVisitor, OpenBatch,
+    DecisionKind, DecodeFault, Header, KeyChangeKind, LeafVisitor, OpenBatch,
     SpecChange,
 };
 use proofmark_spec::{Documents, Source, parse};
 
 use crate::ledger::{Ledger, Run};
-use crate::report::{SloReport, decode_reports, encode_reports};
+use crate::report::{SloReport, decode_reports};
 
 /// Feeds the leaves of a log, in order, to a ledger of its own, and holds every report that the
 /// log served against the one it comes to itself.
@@ -36,6 +36,8 @@ pub enum Mismatch {
     },
     #[error("leaf {leaf}: expected reports, got bytes that are none: {fault}")]
     Unreadable { leaf: u64, fault: DecodeFault },
+    #[error("leaf {leaf}: expected a report up to {at_ms} ms at most, got one as of {as_of_ms} ms")]
+    Ahead { leaf: u64, at_ms: u64, as_of_ms: u64 },
     #[error("leaf {leaf}: expected a valid spec, got: {faults}")]
     Spec { leaf: u64, faults: String },
 }
@@ -45,6 +47,7 @@ impl Mismatch {
         match self {
             Mismatch::Report { .. } => "slo_report_differs",
             Mismatch::Unreadable { .. } => "slo_report_unreadable",
+            Mismatch::Ahead { .. } => "slo_report_ahead",
             Mismatch::Spec { .. } => "spec_unreadable",
         }
     }
@@ -53,6 +56,7 @@ impl Mismatch {
         match self {
             Mismatch::Report { leaf, .. }
             | Mismatch::Unreadable { leaf, .. }
+            | Mismatch::Ahead { leaf, .. }
             | Mismatch::Spec { leaf, .. } => *leaf,
         }
     }
@@ -107,7 +111,7 @@ impl Replay {
         }
     }
 
-    fn check_reports(&mut self, leaf: u64, payload: &[u8]) {
+    fn check_reports(&mut self, leaf: u64, at_ms: u64, payload: &[u8]) {
         let served = match decode_reports(payload) {
             Ok(served) => served,
             Err(fault) => {
@@ -117,11 +121,13 @@ impl Replay {
         };
         // A leaf without reports names no instant; there is nothing to recompute.
         let Some(as_of_ms) = served.first().map(|report| report.as_of_ms) else { return };
+        if as_of_ms > at_ms {
+            self.mismatches.push(Mismatch::Ahead { leaf, at_ms, as_of_ms });
+            return;
+        }
         self.reports += served.len() as u64;
         let recomputed = self.report_at(as_of_ms);
-        if encode_reports(&recomputed) != payload {
-            self.mismatches.extend(differences(leaf, &served, &recomputed));
-        }
+        self.mismatches.extend(differences(leaf, &served, &recomputed));
     }
 }
 
@@ -142,7 +148,7 @@ impl LeafVisitor for Replay {
                 KeyChangeKind::Retire { agent } => self.ledger.agent_retired(agent, change.at_ms),
             },
             Header::Decision(decision) if decision.kind == DecisionKind::SloReport => {
-                self.check_reports(index, payload);
+                self.check_reports(index, decision.at_ms, payload);
             }
             Header::Decision(_) => {}
         }
@@ -159,24 +165,16 @@ fn merged(in_force: &Documents, revision: u64, payload: &[u8]) -> Result<Documen
     Ok(merged)
 }
 
-/// Both lists ascend by name when they are right; a list that does not is different by itself.
+/// Place by place: what is wrong in number or order differs too.
 fn differences(leaf: u64, served: &[SloReport], recomputed: &[SloReport]) -> Vec<Mismatch> {
-    let find = |list: &[SloReport], slo: &str| {
-        list.iter().find(|report| report.slo == slo).cloned().map(Box::new)
+    let places = 0..served.len().max(recomputed.len());
+    let differing = places.filter(|place| served.get(*place) != recomputed.get(*place));
+    let mismatch = |place: usize| {
+        let (served, recomputed) = (served.get(place), recomputed.get(place));
+        let slo = served.or(recomputed).map(|report| report.slo.clone()).unwrap_or_default();
+        let (served, recomputed) = (served.cloned(), recomputed.cloned());
+        let (served, recomputed) = (served.map(Box::new), recomputed.map(Box::new));
+        Mismatch::Report { leaf, slo, served, recomputed }
     };
-    let mut names: Vec<&str> =
-        served.iter().chain(recomputed).map(|report| report.slo.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
-        .into_iter()
-        .map(|slo| (slo, find(served, slo), find(recomputed, slo)))
-        .filter(|(_, served, recomputed)| served != recomputed)
-        .map(|(slo, served, recomputed)| Mismatch::Report {
-            leaf,
-            slo: slo.to_owned(),
-            served,
-            recomputed,
-        })
-        .collect()
+    differing.map(mismatch).collect()
 }

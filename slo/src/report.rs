@@ -9,7 +9,7 @@ use crate::minutes::{Causes, read_reason};
 use crate::objective::Budgeting;
 use crate::timeslice::SliceRule;
 
-/// Reports of one decision leaf, at most: what its 4 MiB of payload would hold many times over.
+/// Reports of one decision leaf. A payload of 1 MiB holds about 8,000; the reader wants a bound.
 const REPORTS_MAX: usize = 100_000;
 /// A report's names are labels.
 const NAME_BYTES_MAX: usize = 63;

@@ -17,6 +17,7 @@ mod pattern;
 mod fault;
 pub mod limits;
 mod reader;
+mod values;
 mod written;
 mod yaml;
 
@@ -44,12 +45,11 @@ pub use document::{DocumentKind, Documents};
 pub use fault::{Fault, Faults, Slug};
 pub use glob::Glob;
 pub use grid::Grid;
-pub use metadata::{LabelValue, Metadata};
 pub use parse::{Source, parse};
 pub use pattern::Pattern;
 pub use probe::{
     DnsProbe, FilesExpectation, FilesProbe, HeaderRule, HostProbe, HttpMethod, HttpProbe,
-    IpProtocol, Probe, QueryType, StatusRange, TcpProbe, TlsOptions, TlsProbe, TlsVersion,
+    IpProtocol, Probe, QueryType, Rcode, StatusRange, TcpProbe, TlsOptions, TlsProbe, TlsVersion,
     Transport,
 };
 pub use service::Service;

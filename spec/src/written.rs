@@ -36,6 +36,19 @@ impl Written {
         Some(Position { file, line: node.line, column: node.column })
     }
 
+    /// Where the value at a path like `spec.objectives[0].target` began.
+    pub(crate) fn place_of(&self, path: &str) -> Option<Position> {
+        let mut node = self.node.as_deref()?;
+        for step in path.split('.') {
+            let (name, index) = step.split_once('[').unwrap_or((step, ""));
+            node = node.field(name)?;
+            if let Some(index) = index.strip_suffix(']') {
+                node = node.items().get(index.parse::<usize>().ok()?)?;
+            }
+        }
+        Some(Position { file: self.file.clone()?, line: node.line, column: node.column })
+    }
+
     /// Block-style YAML of the same fields in the same order, ending in a line feed. Comments,
     /// anchors and layout are gone. Parsing it gives an equal document.
     pub fn to_yaml(&self) -> String {

@@ -71,6 +71,22 @@ impl PartialEq for Key {
 
 impl Eq for Key {}
 
+impl Node {
+    /// The value of a field, if this is a mapping that has it.
+    pub(crate) fn field(&self, name: &str) -> Option<&Node> {
+        let Content::Mapping(entries) = &self.content else { return None };
+        entries.iter().find(|(key, _)| key.text == name).map(|(_, node)| node)
+    }
+
+    /// The items of a list; none for anything else.
+    pub(crate) fn items(&self) -> &[Node] {
+        match &self.content {
+            Content::Sequence(items) => items,
+            _ => &[],
+        }
+    }
+}
+
 impl Scalar {
     pub(crate) fn is_null(&self) -> bool {
         self.plain && matches!(self.text.as_str(), "" | "~" | "null" | "Null" | "NULL")
@@ -204,9 +220,9 @@ struct Measured {
 
 impl Builder {
     /// The next document that is not empty.
-    fn next_document(
+    fn next_document<'text>(
         &mut self,
-        parser: &mut Parser<'_, StrInput<'_>>,
+        parser: &mut Parser<'text, StrInput<'text>>,
     ) -> Result<Option<Node>, Trouble> {
         self.open.clear();
         self.anchors.clear();
@@ -287,12 +303,7 @@ impl Builder {
         self.place(0, measured, span)
     }
 
-    fn open(
-        &mut self,
-        anchor: usize,
-        span: Span,
-        inside: Inside,
-    ) -> Result<Option<Node>, Trouble> {
+    fn open(&mut self, anchor: usize, span: Span, inside: Inside) -> Result<Option<Node>, Trouble> {
         let weight_before_bytes = self.weight_bytes;
         self.weigh(NODE_WEIGHT_BYTES, span)?;
         let mark = span.start;

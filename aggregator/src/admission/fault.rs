@@ -23,8 +23,11 @@ pub enum AdmissionFault {
     // The agent's program: these bytes are damaged or too large.
     #[error("payload_too_large: expected at most {limit_bytes} bytes, got {got_bytes} bytes")]
     PayloadTooLarge { limit_bytes: usize, got_bytes: usize },
-    #[error("{}: {0}", .0.slug())]
-    Batch(#[from] BatchFault),
+    #[error("{}: {fault}", fault.slug())]
+    Batch {
+        #[from]
+        fault: BatchFault,
+    },
 
     // The agent's owner: this identity is not the one that may speak here.
     #[error("wrong_log: expected log id {expected}, got {got}")]
@@ -47,7 +50,7 @@ impl AdmissionFault {
         match self {
             Self::ClockAhead { .. } => "clock_ahead",
             Self::PayloadTooLarge { .. } => "payload_too_large",
-            Self::Batch(fault) => fault.slug(),
+            Self::Batch { fault } => fault.slug(),
             Self::WrongLog { .. } => "wrong_log",
             Self::WrongAgent { .. } => "wrong_agent",
             Self::WrongKey { .. } => "wrong_key",
@@ -62,7 +65,7 @@ impl AdmissionFault {
             Self::ClockAhead { .. } => FaultAction::Retry,
             // This node has not yet applied the enrolment that another node has.
             Self::WrongEpoch { expected, got } if got > expected => FaultAction::Retry,
-            Self::PayloadTooLarge { .. } | Self::Batch(_) => FaultAction::Drop,
+            Self::PayloadTooLarge { .. } | Self::Batch { .. } => FaultAction::Drop,
             _ => FaultAction::Stop,
         }
     }
@@ -72,7 +75,7 @@ impl AdmissionFault {
         match self {
             Self::ClockAhead { limit_ms, .. } => format!("at most {limit_ms} ms ahead"),
             Self::PayloadTooLarge { limit_bytes, .. } => format!("at most {limit_bytes} bytes"),
-            Self::Batch(_) => "a batch that holds together".to_owned(),
+            Self::Batch { .. } => "a batch that holds together".to_owned(),
             Self::WrongLog { expected, .. } => format!("log id {expected}"),
             Self::WrongAgent { expected, .. } => format!("agent {expected}"),
             Self::WrongKey { expected, .. } => format!("key id {expected}"),
@@ -87,7 +90,7 @@ impl AdmissionFault {
         match self {
             Self::ClockAhead { got_ms, .. } => format!("{got_ms} ms ahead"),
             Self::PayloadTooLarge { got_bytes, .. } => format!("{got_bytes} bytes"),
-            Self::Batch(fault) => fault.to_string(),
+            Self::Batch { fault } => fault.to_string(),
             Self::WrongLog { got, .. } => format!("log id {got}"),
             Self::WrongAgent { got, .. } => format!("agent {got}"),
             Self::WrongKey { got, .. } => format!("key id {got}"),

@@ -13,25 +13,25 @@ use crate::views::model::{
 /// This replica, as it sees itself.
 #[utoipa::path(get, path = "/api/v1/health", responses((status = 200, body = HealthView)))]
 pub async fn health(State(api): State<Api>) -> Json<HealthView> {
-    Json(api.views.borrow().health.clone())
+    Json(api.views.now().health)
 }
 
 /// Every enrolled agent, by name.
 #[utoipa::path(get, path = "/api/v1/agents", responses((status = 200, body = Vec<AgentView>)))]
 pub async fn agents(State(api): State<Api>) -> Json<Vec<AgentView>> {
-    Json(api.views.borrow().agents.clone())
+    Json(api.views.now().state.agents.clone())
 }
 
 /// Every check on every agent, with its newest outcome.
 #[utoipa::path(get, path = "/api/v1/checks", responses((status = 200, body = Vec<CheckView>)))]
 pub async fn checks(State(api): State<Api>) -> Json<Vec<CheckView>> {
-    Json(api.views.borrow().checks.clone())
+    Json(api.views.now().state.checks.clone())
 }
 
 /// Every objective: SLI, budget and burn as intervals.
 #[utoipa::path(get, path = "/api/v1/slos", responses((status = 200, body = Vec<ObjectiveView>)))]
 pub async fn slos(State(api): State<Api>) -> Json<Vec<ObjectiveView>> {
-    Json(api.views.borrow().objectives.clone())
+    Json(api.views.now().state.objectives.clone())
 }
 
 /// One objective by name.
@@ -45,8 +45,8 @@ pub async fn slo(
     State(api): State<Api>,
     Path(name): Path<String>,
 ) -> Result<Json<ObjectiveView>, Problem> {
-    let views = api.views.borrow().clone();
-    let found = views.objectives.iter().find(|objective| objective.name == name);
+    let state = api.views.now().state;
+    let found = state.objectives.iter().find(|objective| objective.name == name);
     let missing = || Problem::not_found("no_such_slo", format!("expected an applied SLO, got {name}"));
     found.cloned().map(Json).ok_or_else(missing)
 }
@@ -54,13 +54,13 @@ pub async fn slo(
 /// The latest results that did not pass, newest first.
 #[utoipa::path(get, path = "/api/v1/failures", responses((status = 200, body = Vec<FailureView>)))]
 pub async fn failures(State(api): State<Api>) -> Json<Vec<FailureView>> {
-    Json(api.views.borrow().failures.clone())
+    Json(api.views.now().state.failures.clone())
 }
 
 /// Which specs are in force.
 #[utoipa::path(get, path = "/api/v1/spec", responses((status = 200, body = SpecView)))]
 pub async fn spec(State(api): State<Api>) -> Json<SpecView> {
-    Json(api.views.borrow().spec.clone())
+    Json(api.views.now().state.spec.clone())
 }
 
 /// The newest published checkpoint and who cosigned it.
@@ -70,7 +70,7 @@ pub async fn spec(State(api): State<Api>) -> Json<SpecView> {
     responses((status = 200, body = CheckpointView), (status = 404, body = ProblemView))
 )]
 pub async fn checkpoint(State(api): State<Api>) -> Result<Json<CheckpointView>, Problem> {
-    let checkpoint = api.views.borrow().checkpoint.clone();
+    let checkpoint = api.views.now().checkpoint;
     let missing = || Problem::not_found("nothing_published", "expected a checkpoint, got none yet");
     checkpoint.map(Json).ok_or_else(missing)
 }

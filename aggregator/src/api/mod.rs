@@ -24,7 +24,7 @@ use axum::routing::get;
 use utoipa::OpenApi;
 
 use crate::metrics::Metrics;
-use crate::recorder::ResultIndex;
+use crate::tables::ResultIndex;
 use crate::views::ViewsReader;
 use problem::Problem;
 
@@ -87,7 +87,7 @@ pub fn openapi_json() -> String {
 }
 
 async fn page(State(api): State<Api>) -> Response {
-    let views = api.views.borrow().clone();
+    let views = api.views.now();
     match page::render(&views) {
         Ok(html) => Html(html).into_response(),
         Err(why) => Problem::internal("page_render", why).into_response(),
@@ -96,7 +96,7 @@ async fn page(State(api): State<Api>) -> Response {
 
 /// For load balancers: 200 while this replica serves, 503 when it has stopped itself.
 async fn healthz(State(api): State<Api>) -> (StatusCode, &'static str) {
-    match api.views.borrow().health.status {
+    match api.views.now().health.status {
         "serving" => (StatusCode::OK, "ok\n"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "diverged\n"),
     }

@@ -82,14 +82,15 @@ struct CosignerRow {
 
 /// The page over one snapshot of the views.
 pub fn render(views: &Views) -> Result<String, askama::Error> {
+    let state = &views.state;
     let page = Page {
         origin: &views.origin,
         evidence: &views.evidence,
-        as_of: words::time(views.now_ms),
+        as_of: words::time(state.now_ms),
         health: &views.health,
-        objectives: views.objectives.iter().map(ObjectiveRow::new).collect(),
-        checks: views.checks.iter().map(CheckRow::new).collect(),
-        failures: views.failures.iter().take(FAILURES_SHOWN).map(FailureRow::new).collect(),
+        objectives: state.objectives.iter().map(ObjectiveRow::new).collect(),
+        checks: state.checks.iter().map(CheckRow::new).collect(),
+        failures: state.failures.iter().take(FAILURES_SHOWN).map(FailureRow::new).collect(),
         checkpoint: views.checkpoint.as_ref().map(CheckpointRow::new),
     };
     page.render()
@@ -99,7 +100,7 @@ impl ObjectiveRow {
     fn new(view: &ObjectiveView) -> Self {
         let budget = view.budget_remaining;
         Self {
-            title: view.display_name.clone().unwrap_or_else(|| view.name.clone()),
+            title: view.name.clone(),
             service: view.service.clone(),
             budgeting: view.budgeting.clone(),
             window: words::duration(view.window_ms),

@@ -67,3 +67,17 @@ pub(crate) fn take_key(input: &mut ByteReader<'_>) -> Result<PublicKey, CodecFau
 pub(crate) fn take_key_id(input: &mut ByteReader<'_>) -> Result<KeyId, CodecFault> {
     Ok(KeyId(take_hash(input, "key id")?))
 }
+
+pub(crate) fn put_agent_option(out: &mut ByteWriter, agent: Option<&AgentName>) {
+    out.bool(agent.is_some());
+    if let Some(agent) = agent {
+        put_agent(out, agent);
+    }
+}
+
+pub(crate) fn take_agent_option(input: &mut ByteReader<'_>) -> Result<Option<AgentName>, CodecFault> {
+    match input.bool("agent option")? {
+        false => Ok(None),
+        true => Ok(Some(take_agent(input)?)),
+    }
+}

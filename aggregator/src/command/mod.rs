@@ -17,10 +17,11 @@ use proofmark_evidence::limits::{
 use proofmark_evidence::{AgentName, ByteReader, ByteWriter, Hash, Leaf, Origin, PublicKey};
 
 pub use entry::Entry;
+use fields::take_origin;
 pub use fields::CodecFault;
 pub(crate) use fields::{
-    put_agent, put_hash, put_key, take_agent, take_hash, take_key, take_origin, take_version,
-    unknown_code,
+    put_agent, put_agent_option, put_hash, put_key, take_agent, take_agent_option, take_hash,
+    take_key, take_version, unknown_code,
 };
 pub use refusal::{Action, Refusal};
 pub use reply::Reply;
@@ -218,20 +219,6 @@ pub(crate) fn take_genesis(input: &mut ByteReader<'_>) -> Result<Command, CodecF
 fn take_admit(input: &mut ByteReader<'_>) -> Result<Command, CodecFault> {
     let leaf = Leaf::parse(input.bytes("leaf", LEAF_BYTES_MAX)?)?;
     Ok(Command::Admit { leaf, payload: input.bytes("payload", BLOB_BYTES_MAX)?.into() })
-}
-
-fn put_agent_option(out: &mut ByteWriter, agent: Option<&AgentName>) {
-    out.bool(agent.is_some());
-    if let Some(agent) = agent {
-        put_agent(out, agent);
-    }
-}
-
-fn take_agent_option(input: &mut ByteReader<'_>) -> Result<Option<AgentName>, CodecFault> {
-    match input.bool("agent option")? {
-        false => Ok(None),
-        true => Ok(Some(take_agent(input)?)),
-    }
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ pub enum Refusal {
     TokenForOtherAgent { expected: AgentName, got: AgentName },
     AgentExists { agent: AgentName },
     KeyExists { agent: AgentName },
+    /// A public key of small order: under one, a signature says nothing about its message.
+    KeyWeak,
 
     // The operator of the cluster: this request cannot be met.
     AlreadyInitialised,
@@ -50,6 +52,7 @@ pub enum Refusal {
     SealSize { expected: u64, got: u64 },
     CosignNode { node: String },
     CosignStale { expected: u64, got: u64 },
+    CosignSignature { node: String },
 }
 
 /// What the sender of a refused command should do.
@@ -65,8 +68,7 @@ pub enum Action {
     Stop,
 }
 
-/// The codes on the wire are the positions in the enum, from 1. New ones go to the end of the
-/// table below, never in between.
+/// The codes on the wire. New ones go to the end; none is ever reused.
 mod code {
     pub(super) const NOT_INITIALISED: u8 = 1;
     pub(super) const SEQUENCE_GAP: u8 = 2;
@@ -96,6 +98,8 @@ mod code {
     pub(super) const SEAL_SIZE: u8 = 26;
     pub(super) const COSIGN_NODE: u8 = 27;
     pub(super) const COSIGN_STALE: u8 = 28;
+    pub(super) const KEY_WEAK: u8 = 29;
+    pub(super) const COSIGN_SIGNATURE: u8 = 30;
 }
 
 impl Refusal {
@@ -119,9 +123,21 @@ impl Refusal {
         match self {
             Self::SequenceGap { expected, .. } => Action::ResendFrom { seq: *expected },
             Self::NotInitialised | Self::ClockSkew { .. } => Action::Retry,
-            other if (code::UNKNOWN_AGENT..=code::KEY_EXISTS).contains(&other.row().code) => {
-                Action::Stop
-            }
+            Self::UnknownAgent { .. }
+            | Self::RetiredAgent { .. }
+            | Self::UnknownKey { .. }
+            | Self::WrongLog { .. }
+            | Self::WrongEpoch { .. }
+            | Self::SequenceFork { .. }
+            | Self::PreviousMismatch { .. }
+            | Self::BatchMalformed { .. }
+            | Self::TokenUnknown
+            | Self::TokenSpent
+            | Self::TokenExpired { .. }
+            | Self::TokenForOtherAgent { .. }
+            | Self::AgentExists { .. }
+            | Self::KeyExists { .. }
+            | Self::KeyWeak => Action::Stop,
             _ => Action::Drop,
         }
     }
@@ -169,6 +185,7 @@ impl Refusal {
             }
             Self::KeyExists { agent } => row(KEY_EXISTS, "key_exists")
                 .says("a key never enrolled", format!("the key of {agent}")),
+            Self::KeyWeak => row(KEY_WEAK, "key_weak"),
             Self::AlreadyInitialised => row(ALREADY_INITIALISED, "already_initialised"),
             Self::GenesisMalformed { fault } => {
                 row(GENESIS_MALFORMED, "genesis_malformed").says("a well-formed genesis", fault)
@@ -193,6 +210,8 @@ impl Refusal {
             }
             Self::CosignStale { expected, got } => row(COSIGN_STALE, "cosign_stale")
                 .says(format!("the seal pending at size {expected}"), got),
+            Self::CosignSignature { node } => row(COSIGN_SIGNATURE, "cosign_signature")
+                .says(format!("a valid signature of {node}"), "another"),
         }
     }
 
@@ -204,7 +223,8 @@ impl Refusal {
             | Self::AlreadyInitialised
             | Self::TokenUnknown
             | Self::TokenSpent
-            | Self::TokenExists => {}
+            | Self::TokenExists
+            | Self::KeyWeak => {}
             Self::SequenceGap { expected: a, got: b }
             | Self::ClockSkew { limit_ms: a, got_ms: b }
             | Self::WrongEpoch { expected: a, got: b }
@@ -242,7 +262,8 @@ impl Refusal {
             }
             Self::BatchMalformed { fault: text }
             | Self::GenesisMalformed { fault: text }
-            | Self::CosignNode { node: text } => {
+            | Self::CosignNode { node: text }
+            | Self::CosignSignature { node: text } => {
                 out.text(text);
             }
             Self::SpecFaults(faults) => {
@@ -290,6 +311,7 @@ impl Refusal {
             ALREADY_INITIALISED => Self::AlreadyInitialised,
             GENESIS_MALFORMED => Self::GenesisMalformed { fault: take_text(input)? },
             AGENTS_FULL => Self::AgentsFull { limit: input.varint("limit")? },
+            KEY_WEAK => Self::KeyWeak,
             TOKEN_EXISTS => Self::TokenExists,
             TOKENS_FULL => Self::TokensFull { limit: input.varint("limit")? },
             AUTHOR_MALFORMED => {
@@ -301,6 +323,7 @@ impl Refusal {
             }
             SEAL_SIZE => Self::SealSize { expected: input.varint("expected")?, got: input.varint("got")? },
             COSIGN_NODE => Self::CosignNode { node: take_text(input)? },
+            COSIGN_SIGNATURE => Self::CosignSignature { node: take_text(input)? },
             COSIGN_STALE => Self::CosignStale { expected: input.varint("expected")?, got: input.varint("got")? },
             got => return Err(unknown_code("refusal code", got)),
         })

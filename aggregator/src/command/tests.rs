@@ -110,6 +110,8 @@ pub(super) fn refusals() -> Vec<Refusal> {
         Refusal::SealSize { expected: 8, got: 9 },
         Refusal::CosignNode { node: "n9".to_owned() },
         Refusal::CosignStale { expected: 8, got: 7 },
+        Refusal::KeyWeak,
+        Refusal::CosignSignature { node: "n9".to_owned() },
     ]
 }
 

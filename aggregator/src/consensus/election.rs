@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn two_nodes_that_collide_part_after_some_waiting() {
         for term in 0..50 {
-            let draw = |node, wait| timeout_ticks(7, node, term, wait * 20);
+            let draw = |node, wait: u64| timeout_ticks(7, node, term, wait * 20);
             assert!((0..40).any(|wait| draw(1, wait) != draw(2, wait)), "term {term}");
         }
     }

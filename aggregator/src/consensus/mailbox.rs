@@ -61,7 +61,7 @@ mod tests {
         mailbox.post(|content| content.push(1));
         mailbox.post(|content| content.push(2));
         assert_eq!(mailbox.take(|content| !content.is_empty()), vec![1, 2]);
-        assert_eq!(mailbox.take_within(|content| !content.is_empty(), Duration::ZERO), vec![]);
+        assert!(mailbox.take_within(|content| !content.is_empty(), Duration::ZERO).is_empty());
     }
 
     #[test]

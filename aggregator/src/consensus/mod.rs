@@ -14,7 +14,7 @@
 
 mod apply_thread;
 mod budget;
-//mod convert;
+mod convert;
 pub mod driver;
 mod election;
 mod guard;
@@ -25,11 +25,12 @@ mod log_thread;
 mod logger;
 mod mailbox;
 mod outbox;
+mod outcome;
 mod pack;
 mod raft_thread;
 mod shell;
 pub mod storage;
-//pub mod transport;
+pub mod transport;
 mod waiters;
 
 use crate::command::Reply;

@@ -270,7 +270,8 @@ impl NodeFile {
             return Err(bad("this node's cosigner key", "another key".to_owned()));
         }
         Ok(NodeIdentity {
-            policy: policy_text(&origin, &log_key, &nodes),
+            policy: policy_text(&origin, &log_key, &nodes)
+                .map_err(|fault| bad("names and keys for a policy", fault))?,
             node_id: self.node_id,
             node_name: own.name.clone(),
             origin,
@@ -300,10 +301,17 @@ impl NodeRow {
     }
 }
 
-fn policy_text(origin: &Origin, log_key: &SigningKey, nodes: &[NodeInfo]) -> String {
+/// The policy that follows from the keys: the log's signature and a majority of its nodes.
+fn policy_text(
+    origin: &Origin,
+    log_key: &SigningKey,
+    nodes: &[NodeInfo],
+) -> Result<String, String> {
     let cosigners: Vec<(String, PublicKey)> =
         nodes.iter().map(|node| (node.cosigner_name.clone(), node.cosigner_key)).collect();
-    Policy::for_nodes(origin, &log_key.public(), &cosigners).to_text()
+    Policy::for_nodes(origin, &log_key.public(), &cosigners)
+        .map(|policy| policy.to_text())
+        .map_err(|fault| fault.to_string())
 }
 
 #[cfg(test)]

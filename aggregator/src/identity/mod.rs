@@ -23,7 +23,7 @@ mod files; // secrets on disk
 mod operator; // the operator's side of mutual TLS
 mod tls; // rustls settings for both ports
 
-pub use authority::{Authority, CertAndKey, Subject};
+pub use authority::{AgentRequest, Authority, CertAndKey, Subject};
 pub use caller::Role;
 pub use cluster::{ClusterPlan, NodeIdentity, NodeInfo, NodePlan};
 pub use fault::IdentityFault;

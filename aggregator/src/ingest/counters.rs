@@ -22,6 +22,17 @@ pub enum Event {
     Rpc,
 }
 
+impl Event {
+    /// The stable name, as shown in metrics.
+    pub fn slug(self) -> &'static str {
+        match self {
+            Event::Connection => "connection",
+            Event::Batch => "batch",
+            Event::Rpc => "rpc",
+        }
+    }
+}
+
 impl Counters {
     pub fn note(&self, event: Event, name: &'static str) {
         let mut counts = self.counts.lock().expect("nothing panics while it holds this lock");

@@ -83,7 +83,15 @@ pub fn open(
 impl Door {
     /// Accepts for ever; ends when nobody takes guests any more.
     pub async fn run(mut self) {
-        while !self.guests.is_closed() {
+        let guests = self.guests.clone();
+        tokio::select! {
+            () = self.accept() => {}
+            () = guests.closed() => {}
+        }
+    }
+
+    async fn accept(&mut self) {
+        loop {
             let permit = Arc::clone(&self.handshaking).acquire_owned().await;
             let permit = permit.expect("the semaphore is never closed");
             while self.handshakes.try_join_next().is_some() {}

@@ -113,8 +113,8 @@ fn check_hello<P: Proposer, D: AgentDirectory>(
     let refuse = |slug, action, expected: String, got: String| {
         Err(refuse(&handles.counters, slug, action, expected, got))
     };
-    if hello.protocol != wire::PROTOCOL {
-        let (expected, got) = (wire::PROTOCOL.to_string(), hello.protocol.to_string());
+    if hello.protocol < wire::PROTOCOL {
+        let (expected, got) = (format!("{} or later", wire::PROTOCOL), hello.protocol.to_string());
         return refuse("protocol_version", Action::Stop, expected, got);
     }
     if hello.agent != agent.as_str() {

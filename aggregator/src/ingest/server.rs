@@ -57,11 +57,14 @@ pub async fn serve<P: Proposer, D: AgentDirectory>(
                 .max_decoding_message_size(REQUEST_BYTES_MAX)
                 .max_encoding_message_size(REPLY_BYTES_MAX),
         )
-        .serve_with_incoming_shutdown(ReceiverStream::new(guests), is_true(shutdown));
-    let served = tokio::select! {
-        served = serving => served,
-        () = door.run() => Ok(()),
+        .serve_with_incoming_shutdown(ReceiverStream::new(guests), is_true(shutdown.clone()));
+    let accepting = async {
+        tokio::select! {
+            () = door.run() => {}
+            () = is_true(shutdown) => {}
+        }
     };
+    let (served, ()) = tokio::join!(serving, accepting);
     sessions.finish().await;
     Ok(served?)
 }

@@ -1,39 +1,115 @@
-//! Views: what readers see. Immutable snapshots, built after entries are applied, swapped whole.
+//! Views: what readers see. Immutable snapshots; nothing that reads one can hold up the state, and
+//! nothing here writes back.
 //!
-//! A view is a copy: nothing that reads one can hold up the state, and nothing here writes back.
-//! Views are stale by design; they carry the instant they were made (`now_ms`) and the index they
-//! show (`health.applied_index`).
+//! [`StateView`] is made by the apply thread and swapped whole. [`ViewsReader::now`] puts beside it
+//! what changes without an entry being applied: this replica's part in the group, the newest
+//! checkpoint. Views are stale by design and say as of when.
 
 mod build;
 pub mod model;
+mod objectives;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use proofmark_evidence::{Cosignature, SignedCheckpoint};
 use tokio::sync::watch;
 
-pub use build::{ViewSource, build};
+pub use build::build;
 use model::{
-    AgentView, CheckView, CheckpointView, FailureView, HealthView, ObjectiveView, SpecView,
+    AgentView, CheckView, CheckpointView, CosignerView, FailureView, HealthView, ObjectiveView,
+    SpecView,
 };
+
+use crate::consensus::ConsensusStatus;
+
+/// What one applied entry left, for readers.
+#[derive(Clone, Debug, Default)]
+pub struct StateView {
+    /// Raft index of the newest entry in it.
+    pub applied_index: u64,
+    /// The stamp of that entry, Unix milliseconds.
+    pub now_ms: u64,
+    /// Leaves in the log, published or not.
+    pub log_size: u64,
+    pub spec: SpecView,
+    /// By name.
+    pub agents: Vec<AgentView>,
+    /// By agent and check.
+    pub checks: Vec<CheckView>,
+    /// By name.
+    pub objectives: Vec<ObjectiveView>,
+    /// Newest first.
+    pub failures: Vec<FailureView>,
+}
 
 /// Everything the API and the page show, at one instant.
 #[derive(Clone, Debug)]
 pub struct Views {
     /// The log's name.
-    pub origin: String,
+    pub origin: Arc<str>,
     /// Where the evidence directory lies, for the reader who wants to copy it.
-    pub evidence: String,
-    /// When this snapshot was made, by this replica's clock.
-    pub now_ms: u64,
+    pub evidence: Arc<str>,
     pub health: HealthView,
-    pub agents: Vec<AgentView>,
-    pub checks: Vec<CheckView>,
-    pub objectives: Vec<ObjectiveView>,
-    /// Newest first.
-    pub failures: Vec<FailureView>,
-    pub spec: SpecView,
     pub checkpoint: Option<CheckpointView>,
+    pub state: Arc<StateView>,
 }
 
-/// The newest snapshot, for any number of readers.
-pub type ViewsReader = watch::Receiver<Arc<Views>>;
+/// Where views come from. Clones share; any number may read.
+#[derive(Clone)]
+pub struct ViewsReader {
+    pub origin: Arc<str>,
+    pub evidence: Arc<str>,
+    pub node: Arc<str>,
+    pub state: watch::Receiver<Arc<StateView>>,
+    pub consensus: watch::Receiver<ConsensusStatus>,
+    /// The newest published checkpoint, a signed note; empty: none yet.
+    pub published: watch::Receiver<Arc<str>>,
+    /// Set for good by the recorder when this replica's log differs from the majority's.
+    pub is_diverged: Arc<AtomicBool>,
+}
+
+impl ViewsReader {
+    pub fn now(&self) -> Views {
+        let state = self.state.borrow().clone();
+        let checkpoint = checkpoint(&self.published.borrow());
+        Views {
+            origin: self.origin.clone(),
+            evidence: self.evidence.clone(),
+            health: self.health(&state, checkpoint.as_ref()),
+            checkpoint,
+            state,
+        }
+    }
+
+    fn health(&self, state: &StateView, checkpoint: Option<&CheckpointView>) -> HealthView {
+        let consensus = *self.consensus.borrow();
+        let diverged = self.is_diverged.load(Ordering::SeqCst);
+        HealthView {
+            status: if diverged { "diverged" } else { "serving" },
+            node: self.node.to_string(),
+            role: consensus.role.slug(),
+            leader: consensus.leader,
+            term: consensus.term,
+            applied_index: consensus.applied,
+            log_size: state.log_size,
+            published_size: checkpoint.map_or(0, |checkpoint| checkpoint.size),
+        }
+    }
+}
+
+/// A note of our own as its reader wants it; one that does not parse is not shown.
+fn checkpoint(note: &str) -> Option<CheckpointView> {
+    let signed = SignedCheckpoint::parse(note).ok()?;
+    let cosignatures = signed.signatures.iter().filter_map(|line| {
+        let cosignature = Cosignature::from_note_signature(line).ok()?;
+        Some(CosignerView { name: cosignature.name, cosigned_at_s: cosignature.timestamp_s })
+    });
+    Some(CheckpointView {
+        origin: signed.checkpoint.origin.to_string(),
+        size: signed.checkpoint.size,
+        root: signed.checkpoint.root.to_base64(),
+        cosigners: cosignatures.collect(),
+        note: note.to_owned(),
+    })
+}

@@ -83,24 +83,36 @@ pub struct CauseView {
     pub count: u64,
 }
 
+/// How many are good, bad, unknown.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct CountsView {
+    pub good: u64,
+    pub bad: u64,
+    pub unknown: u64,
+}
+
 /// One objective at one instant. A stranger recomputes it from the log's first `log_size` leaves.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ObjectiveView {
     pub name: String,
     pub service: String,
-    pub display_name: Option<String>,
     /// Spec revision of the definition in force.
     pub revision: u64,
     /// `Occurrences` or `Timeslices`.
     pub budgeting: String,
     pub target_ppb: u64,
     pub window_ms: u64,
+    /// Where the counted window begins: later than `window_ms` ago while the definition is young.
+    pub since_ms: u64,
     /// The window ends here; always a multiple of 10 s.
     pub as_of_ms: u64,
+    /// Runs, by what is known of them.
     pub good: u64,
     pub bad: u64,
     pub unknown: u64,
     pub unknown_causes: Vec<CauseView>,
+    /// Slices, when the budget is made of them; then the ratios below are made of them too.
+    pub slices: Option<CountsView>,
     /// Absent while nothing was expected yet: no data is not good.
     pub sli: Option<IntervalView>,
     pub budget_remaining: Option<IntervalView>,
@@ -165,8 +177,8 @@ pub struct CheckpointView {
     pub note: String,
 }
 
-/// The checks, SLIs and objectives in force.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+/// Which specs are in force; revision 0: none yet.
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct SpecView {
     pub revision: u64,
     pub effective_at_ms: u64,

@@ -7,10 +7,7 @@ pub(super) fn policy(text: &str) -> Result<Policy, PolicyTextFault> {
     if text.len() > POLICY_BYTES_MAX || lines.split('\n').count() > POLICY_LINES_COUNT_MAX {
         return Err(PolicyTextFault::TooLarge);
     }
-    if text
-        .bytes()
-        .any(|byte| (byte < b' ' && byte != b'\n' && byte != b'\t') || byte == 127)
-    {
+    if text.bytes().any(|byte| (byte < b' ' && byte != b'\n' && byte != b'\t') || byte == 127) {
         return Err(PolicyTextFault::NotLines);
     }
     let mut draft = Draft::default();
@@ -30,10 +27,7 @@ struct Draft {
 
 impl Draft {
     fn line(&mut self, line: usize, text: &str) -> Result<(), PolicyTextFault> {
-        let words: Vec<&str> = text
-            .split([' ', '\t'])
-            .filter(|word| !word.is_empty())
-            .collect();
+        let words: Vec<&str> = text.split([' ', '\t']).filter(|word| !word.is_empty()).collect();
         match *words.as_slice() {
             [] => Ok(()),
             [first, ..] if first.starts_with('#') => Ok(()),
@@ -45,19 +39,13 @@ impl Draft {
                 self.group(line, name, threshold, members)
             }
             ["quorum", name] => self.quorum(line, name),
-            _ => Err(PolicyTextFault::Line {
-                line,
-                got: text.chars().take(80).collect(),
-            }),
+            _ => Err(PolicyTextFault::Line { line, got: text.chars().take(80).collect() }),
         }
     }
 
     fn log(&mut self, line: usize, key: &str, url: Option<&str>) -> Result<(), PolicyTextFault> {
         let key = self.key(line, key, SignatureType::Ed25519, "log (0x01)")?;
-        self.logs.push(Log {
-            key,
-            url: url.map(str::to_owned),
-        });
+        self.logs.push(Log { key, url: url.map(str::to_owned) });
         Ok(())
     }
 
@@ -69,12 +57,7 @@ impl Draft {
         url: Option<&str>,
     ) -> Result<(), PolicyTextFault> {
         self.new_name(line, name)?;
-        let key = self.key(
-            line,
-            key,
-            SignatureType::CosignatureV1,
-            "cosignature (0x04)",
-        )?;
+        let key = self.key(line, key, SignatureType::CosignatureV1, "cosignature (0x04)")?;
         let (name, url) = (name.to_owned(), url.map(str::to_owned));
         self.witnesses.push(Witness { name, key, url });
         Ok(())
@@ -91,19 +74,12 @@ impl Draft {
         for (place, member) in members.iter().enumerate() {
             let is_free = !self.is_member(member) && !members[..place].contains(member);
             if !self.is_defined(member) || !is_free {
-                return Err(PolicyTextFault::Member {
-                    line,
-                    got: (*member).to_owned(),
-                });
+                return Err(PolicyTextFault::Member { line, got: (*member).to_owned() });
             }
         }
         let threshold = parse_threshold(line, threshold, members.len())?;
         let members = members.iter().map(|member| (*member).to_owned()).collect();
-        self.groups.push(Group {
-            name: name.to_owned(),
-            threshold,
-            members,
-        });
+        self.groups.push(Group { name: name.to_owned(), threshold, members });
         Ok(())
     }
 
@@ -113,10 +89,7 @@ impl Draft {
             return Ok(());
         }
         if !self.is_defined(name) {
-            return Err(PolicyTextFault::Member {
-                line,
-                got: name.to_owned(),
-            });
+            return Err(PolicyTextFault::Member { line, got: name.to_owned() });
         }
         self.quorums.push(Some(name.to_owned()));
         Ok(())
@@ -127,18 +100,8 @@ impl Draft {
         let (Some(quorum), 1) = (self.quorums.pop(), got) else {
             return Err(PolicyTextFault::Quorum { got });
         };
-        let Draft {
-            logs,
-            witnesses,
-            groups,
-            ..
-        } = self;
-        Ok(Policy {
-            logs,
-            witnesses,
-            groups,
-            quorum,
-        })
+        let Draft { logs, witnesses, groups, .. } = self;
+        Ok(Policy { logs, witnesses, groups, quorum })
     }
 
     /// A cosigner's name is not signed, so a key under two names would count twice.
@@ -157,20 +120,14 @@ impl Draft {
         let witnesses = self.witnesses.iter().map(|witness| &witness.key);
         let is_same = |known: &VerifierKey| known.kind() == kind && known.key() == key.key();
         if logs.chain(witnesses).any(is_same) {
-            return Err(PolicyTextFault::Duplicate {
-                line,
-                got: text.to_owned(),
-            });
+            return Err(PolicyTextFault::Duplicate { line, got: text.to_owned() });
         }
         Ok(key)
     }
 
     fn new_name(&self, line: usize, name: &str) -> Result<(), PolicyTextFault> {
         if name == "none" || self.is_defined(name) {
-            return Err(PolicyTextFault::Duplicate {
-                line,
-                got: name.to_owned(),
-            });
+            return Err(PolicyTextFault::Duplicate { line, got: name.to_owned() });
         }
         Ok(())
     }
@@ -181,9 +138,7 @@ impl Draft {
     }
 
     fn is_member(&self, name: &str) -> bool {
-        self.groups
-            .iter()
-            .any(|group| group.members.iter().any(|member| member == name))
+        self.groups.iter().any(|group| group.members.iter().any(|member| member == name))
     }
 }
 
@@ -191,16 +146,9 @@ fn parse_threshold(line: usize, text: &str, members: usize) -> Result<usize, Pol
     let threshold = match text {
         "all" => Some(members),
         "any" => Some(1),
-        digits => digits
-            .parse()
-            .ok()
-            .filter(|number: &usize| number.to_string() == digits),
+        digits => digits.parse().ok().filter(|number: &usize| number.to_string() == digits),
     };
-    threshold
-        .filter(|number| (1..=members).contains(number))
-        .ok_or_else(|| PolicyTextFault::Threshold {
-            line,
-            members,
-            got: text.chars().take(20).collect(),
-        })
+    threshold.filter(|number| (1..=members).contains(number)).ok_or_else(|| {
+        PolicyTextFault::Threshold { line, members, got: text.chars().take(20).collect() }
+    })
 }

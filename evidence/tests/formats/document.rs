@@ -10,15 +10,8 @@ fn document() -> String {
 /// The rows of the first table after a heading, each as its cells.
 fn table(heading: &str) -> Vec<Vec<String>> {
     let document = document();
-    let (_, after) = document
-        .split_once(&format!("\n{heading}\n"))
-        .expect(heading);
-    let cells = |row: &str| {
-        row.trim_matches('|')
-            .split('|')
-            .map(|c| c.trim().into())
-            .collect()
-    };
+    let (_, after) = document.split_once(&format!("\n{heading}\n")).expect(heading);
+    let cells = |row: &str| row.trim_matches('|').split('|').map(|c| c.trim().into()).collect();
     after
         .lines()
         .skip_while(|line| !line.starts_with('|'))
@@ -29,13 +22,9 @@ fn table(heading: &str) -> Vec<Vec<String>> {
 }
 
 fn check_codes(heading: &str, codes: impl Iterator<Item = (u8, &'static str)>) {
-    let written: Vec<_> = table(heading)
-        .iter()
-        .map(|row| (row[0].clone(), row[1].clone()))
-        .collect();
-    let expect: Vec<_> = codes
-        .map(|(code, slug)| (code.to_string(), slug.to_owned()))
-        .collect();
+    let written: Vec<_> =
+        table(heading).iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    let expect: Vec<_> = codes.map(|(code, slug)| (code.to_string(), slug.to_owned())).collect();
     assert_eq!(written, expect, "{heading}");
 }
 
@@ -43,13 +32,9 @@ fn check_codes(heading: &str, codes: impl Iterator<Item = (u8, &'static str)>) {
 fn code_tables_are_the_codes() {
     let fails = FailReason::ALL.iter().map(|one| (one.code(), one.slug()));
     check_codes("### Fail reasons", fails);
-    let unknowns = UnknownReason::ALL
-        .iter()
-        .map(|one| (one.code(), one.slug()));
+    let unknowns = UnknownReason::ALL.iter().map(|one| (one.code(), one.slug()));
     check_codes("### Unknown reasons", unknowns);
-    let kinds = MeasurementKind::ALL
-        .iter()
-        .map(|one| (one.code(), one.slug()));
+    let kinds = MeasurementKind::ALL.iter().map(|one| (one.code(), one.slug()));
     check_codes("### Measurement kinds", kinds);
     let decisions = DecisionKind::ALL.iter().map(|one| (one.code(), one.slug()));
     check_codes("## Decision", decisions);
@@ -58,12 +43,7 @@ fn code_tables_are_the_codes() {
 #[test]
 fn every_payload_type_is_written_down() {
     for kind in LeafKind::ALL {
-        let expect = format!(
-            "| {} | {} | `{}` |",
-            kind.code(),
-            kind.slug(),
-            kind.payload_type()
-        );
+        let expect = format!("| {} | {} | `{}` |", kind.code(), kind.slug(), kind.payload_type());
         assert!(document().contains(&expect), "FORMATS.md lacks {expect}");
     }
 }
@@ -83,10 +63,7 @@ fn bounds_are_the_bounds() {
         ("line, <= 63 bytes", AUTHOR_BYTES_MAX),
         ("`[32]` key), 1 to 15", NODES_COUNT_MAX),
     ] {
-        assert!(
-            expect.contains(&bound.to_string()),
-            "{expect}: the bound is {bound}"
-        );
+        assert!(expect.contains(&bound.to_string()), "{expect}: the bound is {bound}");
         assert!(document.contains(expect), "FORMATS.md lacks {expect:?}");
     }
     assert!(document.contains(&TIME_MS_MAX.to_string()));

@@ -18,20 +18,12 @@ const BY_LOG: &str = concat!(
 );
 
 fn check(name: &str, bytes: &[u8], expect: &[&str]) {
-    assert_eq!(
-        to_hex(bytes),
-        expect.concat(),
-        "the bytes of {name} changed"
-    );
+    assert_eq!(to_hex(bytes), expect.concat(), "the bytes of {name} changed");
 }
 
 #[test]
 fn results() {
-    check(
-        "pass",
-        &samples::pass().encode(),
-        &["00e80700b9600201ac0203c03e"],
-    );
+    check("pass", &samples::pass().encode(), &["00e80700b9600201ac0203c03e"]);
     check(
         "fail",
         &samples::fail().encode(),
@@ -125,35 +117,14 @@ fn headers() {
 #[test]
 fn leaves() {
     let hashes = [
-        (
-            "batch",
-            "7d58a22bd4169dd8ef03c81de3ae2e747eeee7326321e9492caf42c43c4cffe2",
-        ),
-        (
-            "spec_change",
-            "daeb51389cc56d479ec65c9029702ace4315d9f4fad20316dce47d5349297653",
-        ),
-        (
-            "genesis",
-            "975082780a43049dc756b1e05aed81f502e71de4194775f0732b5ae992c05a2d",
-        ),
-        (
-            "enrol",
-            "bc0839609aa7612bc1cfa0c104db627a6780c5ccb0dc8c9a02fc54588f027a66",
-        ),
-        (
-            "retire",
-            "0ceaec6d603ffe5f5f9014e5a751b9ed188aef579296b4b5fa62e8397c633f1c",
-        ),
-        (
-            "decision",
-            "3a99a60d509ba8a618b10568510520dc61dc4a288ad421f2d9a355ad80662515",
-        ),
+        ("batch", "7d58a22bd4169dd8ef03c81de3ae2e747eeee7326321e9492caf42c43c4cffe2"),
+        ("spec_change", "daeb51389cc56d479ec65c9029702ace4315d9f4fad20316dce47d5349297653"),
+        ("genesis", "975082780a43049dc756b1e05aed81f502e71de4194775f0732b5ae992c05a2d"),
+        ("enrol", "bc0839609aa7612bc1cfa0c104db627a6780c5ccb0dc8c9a02fc54588f027a66"),
+        ("retire", "0ceaec6d603ffe5f5f9014e5a751b9ed188aef579296b4b5fa62e8397c633f1c"),
+        ("decision", "3a99a60d509ba8a618b10568510520dc61dc4a288ad421f2d9a355ad80662515"),
     ];
     for ((name, leaf), (expect_name, expect)) in samples::leaves().iter().zip(hashes) {
-        assert_eq!(
-            (*name, leaf.hash().to_string().as_str()),
-            (expect_name, expect)
-        );
+        assert_eq!((*name, leaf.hash().to_string().as_str()), (expect_name, expect));
     }
 }

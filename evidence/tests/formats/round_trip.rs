@@ -27,10 +27,7 @@ fn blob() -> impl Strategy<Value = BlobRef> {
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
-    let agents = UnknownReason::ALL
-        .iter()
-        .copied()
-        .filter(|reason| reason.is_agents());
+    let agents = UnknownReason::ALL.iter().copied().filter(|reason| reason.is_agents());
     let unknowns: Vec<_> = agents.collect();
     prop_oneof![
         Just(Outcome::Pass),
@@ -58,23 +55,14 @@ prop_compose! {
 }
 
 fn coverage() -> impl Strategy<Value = Coverage> {
-    (
-        0_u64..1 << 60,
-        proptest::collection::btree_map(1_u8..9, 1_u64..1 << 50, 0..8),
-    )
-        .prop_map(|(run, skipped)| {
+    (0_u64..1 << 60, proptest::collection::btree_map(1_u8..9, 1_u64..1 << 50, 0..8)).prop_map(
+        |(run, skipped)| {
             let scheduled = run + skipped.values().sum::<u64>();
             let reason = |code| UnknownReason::from_code(code).expect("1 to 8 are reasons");
-            let skipped = skipped
-                .into_iter()
-                .map(|(code, runs)| (reason(code), runs))
-                .collect();
-            Coverage {
-                scheduled,
-                run,
-                skipped,
-            }
-        })
+            let skipped = skipped.into_iter().map(|(code, runs)| (reason(code), runs)).collect();
+            Coverage { scheduled, run, skipped }
+        },
+    )
 }
 
 prop_compose! {
@@ -140,7 +128,10 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(64)
+    })]
 
     #[test]
     fn results_come_back(result in result()) {
@@ -209,16 +200,8 @@ fn check_any_bytes(bytes: &[u8]) {
         assert_eq!(CoverageRow::encode_all(&rows), bytes);
     }
     if let Ok(leaf) = Leaf::parse(bytes) {
-        let _ = (
-            leaf.header(),
-            leaf.key_id(),
-            leaf.verify(&samples::agent_key().public()),
-        );
-        let _ = SealedBatch {
-            leaf,
-            payload: bytes.into(),
-        }
-        .open();
+        let _ = (leaf.header(), leaf.key_id(), leaf.verify(&samples::agent_key().public()));
+        let _ = SealedBatch { leaf, payload: bytes.into() }.open();
     }
     let _ = split_results(bytes);
 }

@@ -60,10 +60,7 @@ pub fn draft() -> BatchDraft {
             skipped: vec![(UnknownReason::SkippedOverrun, 1)],
         },
         previous: sha256(b"the batch before"),
-        seen: Some(Seen {
-            size: 70_000,
-            root: sha256(b"the tree then"),
-        }),
+        seen: Some(Seen { size: 70_000, root: sha256(b"the tree then") }),
         results: vec![pass(), fail(), skipped()],
     }
 }
@@ -105,11 +102,7 @@ pub fn genesis() -> KeyChangeKind {
 }
 
 pub fn enrol() -> KeyChangeKind {
-    KeyChangeKind::Enrol {
-        agent: agent(),
-        key: agent_key().public(),
-        epoch: 1,
-    }
+    KeyChangeKind::Enrol { agent: agent(), key: agent_key().public(), epoch: 1 }
 }
 
 pub fn retire() -> KeyChangeKind {
@@ -123,10 +116,7 @@ pub fn coverage_rows() -> Vec<CoverageRow> {
         change,
         since_ms: 1_763_600_000_000,
     };
-    vec![
-        row(SilenceChange::Silent, "api"),
-        row(SilenceChange::Heard, "home"),
-    ]
+    vec![row(SilenceChange::Silent, "api"), row(SilenceChange::Heard, "home")]
 }
 
 pub fn decision() -> Decision {
@@ -144,22 +134,10 @@ pub fn leaves() -> Vec<(&'static str, Leaf)> {
     let log = |kind, header: Vec<u8>| Leaf::seal(kind, &header, &log_key()).unwrap();
     vec![
         ("batch", sealed().leaf),
-        (
-            "spec_change",
-            log(LeafKind::SpecChange, spec_change().encode()),
-        ),
-        (
-            "genesis",
-            log(LeafKind::KeyChange, key_change(genesis()).encode()),
-        ),
-        (
-            "enrol",
-            log(LeafKind::KeyChange, key_change(enrol()).encode()),
-        ),
-        (
-            "retire",
-            log(LeafKind::KeyChange, key_change(retire()).encode()),
-        ),
+        ("spec_change", log(LeafKind::SpecChange, spec_change().encode())),
+        ("genesis", log(LeafKind::KeyChange, key_change(genesis()).encode())),
+        ("enrol", log(LeafKind::KeyChange, key_change(enrol()).encode())),
+        ("retire", log(LeafKind::KeyChange, key_change(retire()).encode())),
         ("decision", log(LeafKind::Decision, decision().encode())),
     ]
 }

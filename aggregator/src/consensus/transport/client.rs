@@ -1,0 +1,232 @@
+//! The dialling side: one task a peer.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper_util::rt::TokioIo;
+use proofmark_proto::peer_client::PeerClient;
+use proofmark_proto::{ForwardRequest, PeerHello, RaftMessages, peer_dns_name};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::codegen::http::Uri;
+use tonic::codegen::{Context, Pin, Poll, Service};
+use tonic::transport::{Channel, Endpoint};
+
+use super::super::ProposalOutcome;
+use super::super::convert;
+use super::super::handle::ConsensusHandle;
+use super::super::inbox::{Proposal, message_bytes};
+use super::super::outbox::{MessageQueue, PeerQueues};
+use super::{PeerAddress, TransportConfig, closing, hello};
+use crate::limits::{
+    ENTRY_COMMANDS_MAX, FORWARD_BYTES_MAX, FORWARD_TIMEOUT_MS, MESSAGE_ENTRIES_BYTES_MAX,
+    NO_LEADER_RETRY_MS, PEER_KEEPALIVE_MS, PEER_REDIAL_MS_MAX, PEER_REDIAL_MS_MIN,
+    PEER_RPC_BYTES_MAX, PEER_TIMEOUT_MS, RAFT_MESSAGES_PER_FRAME_MAX,
+};
+
+/// Dials one peer, again and again.
+pub(super) struct Dialer {
+    hello: PeerHello,
+    peer: PeerAddress,
+    connector: Connector,
+    handle: ConsensusHandle,
+}
+
+impl Dialer {
+    pub(super) fn new(
+        config: &TransportConfig,
+        peer: PeerAddress,
+        handle: ConsensusHandle,
+    ) -> Self {
+        let connector = Connector {
+            tls: TlsConnector::from(Arc::clone(&config.tls.client)),
+            address: peer.address.clone(),
+            name: peer_dns_name(peer.node_id),
+        };
+        Self { hello: hello(config), peer, connector, handle }
+    }
+
+    /// Keeps the peer connected until the transport closes.
+    pub(super) async fn run(self, mut queues: PeerQueues, closed: watch::Receiver<bool>) {
+        tokio::select! {
+            () = self.dial_for_ever(&mut queues) => {}
+            () = closing(closed) => {}
+        }
+    }
+
+    async fn dial_for_ever(&self, queues: &mut PeerQueues) {
+        let mut redial_ms = PEER_REDIAL_MS_MIN;
+        loop {
+            match self.connect().await {
+                Ok(channel) => {
+                    tracing::info!(peer = self.peer.node_id, "peer connected");
+                    redial_ms = PEER_REDIAL_MS_MIN;
+                    self.talk(channel, queues).await;
+                    tracing::info!(peer = self.peer.node_id, "peer disconnected");
+                }
+                Err(fault) => {
+                    tracing::debug!(peer = self.peer.node_id, %fault, "peer not reached");
+                }
+            }
+            self.handle.unreachable(self.peer.node_id);
+            refuse_while(queues, Duration::from_millis(redial_ms)).await;
+            redial_ms = (redial_ms * 2).min(PEER_REDIAL_MS_MAX);
+        }
+    }
+
+    async fn connect(&self) -> Result<Channel, tonic::transport::Error> {
+        let timeout = Duration::from_millis(PEER_TIMEOUT_MS);
+        // The scheme is http because the connector below brings the TLS: tonic must not add any.
+        let uri = format!("http://{}", self.connector.name);
+        Endpoint::from_shared(uri)?
+            .connect_timeout(timeout)
+            .http2_keep_alive_interval(Duration::from_millis(PEER_KEEPALIVE_MS))
+            .keep_alive_timeout(timeout)
+            .keep_alive_while_idle(true)
+            .connect_with_connector(self.connector.clone())
+            .await
+    }
+
+    /// Both conversations over one connection; the first that ends, ends both.
+    async fn talk(&self, channel: Channel, queues: &mut PeerQueues) {
+        let client = PeerClient::new(channel)
+            .max_decoding_message_size(PEER_RPC_BYTES_MAX)
+            .max_encoding_message_size(PEER_RPC_BYTES_MAX);
+        let PeerQueues { messages, forwards } = queues;
+        tokio::select! {
+            () = self.stream_messages(client.clone(), messages) => {}
+            () = self.forward_commands(client, forwards) => {}
+        }
+    }
+
+    async fn stream_messages(&self, mut client: PeerClient<Channel>, queue: &mut MessageQueue) {
+        // One frame in hand while one is on its way; raft's own windows bound the rest.
+        let (frames, stream) = mpsc::channel(1);
+        let pump = async {
+            let mut from = Some(self.hello.clone());
+            while let Some(frame) = next_frame(queue, from.take()).await {
+                if frames.send(frame).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = pump => {}
+            ended = client.raft(ReceiverStream::new(stream)) => {
+                if let Err(status) = ended {
+                    tracing::warn!(peer = self.peer.node_id, %status, "raft stream ended");
+                }
+            }
+        }
+    }
+
+    /// One forward at a time: what is proposed meanwhile travels together in the next.
+    async fn forward_commands(
+        &self,
+        mut client: PeerClient<Channel>,
+        queue: &mut mpsc::Receiver<Proposal>,
+    ) {
+        while let Some(first) = queue.recv().await {
+            let (commands, proposals) = gather(first, queue);
+            let from = Some(self.hello.clone());
+            let mut request = tonic::Request::new(ForwardRequest { from, commands });
+            request.set_timeout(Duration::from_millis(FORWARD_TIMEOUT_MS));
+            match client.forward(request).await {
+                Ok(reply) => answer(proposals, &reply.into_inner().outcomes),
+                Err(status) => {
+                    tracing::warn!(peer = self.peer.node_id, %status, "forward failed");
+                    // It may have been proposed: dropping the proposals tells their owners Lost.
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Waits for a message, then takes what else is there, as far as one frame goes.
+async fn next_frame(queue: &mut MessageQueue, from: Option<PeerHello>) -> Option<RaftMessages> {
+    let first = queue.recv().await?;
+    let mut bytes = message_bytes(&first);
+    let mut messages = vec![convert::to_wire(first)];
+    while (bytes as u64) < MESSAGE_ENTRIES_BYTES_MAX && messages.len() < RAFT_MESSAGES_PER_FRAME_MAX
+    {
+        let Some(message) = queue.try_recv() else { break };
+        bytes += message_bytes(&message);
+        messages.push(convert::to_wire(message));
+    }
+    Some(RaftMessages { from, messages })
+}
+
+/// The commands of one forward, in the order they were proposed, and who waits for each.
+fn gather(first: Proposal, queue: &mut mpsc::Receiver<Proposal>) -> (Vec<Bytes>, Vec<Proposal>) {
+    let mut bytes = first.command.len();
+    let mut proposals = vec![first];
+    while bytes < FORWARD_BYTES_MAX && proposals.len() < ENTRY_COMMANDS_MAX {
+        let Ok(proposal) = queue.try_recv() else { break };
+        bytes += proposal.command.len();
+        proposals.push(proposal);
+    }
+    let commands = proposals.iter_mut().map(|p| std::mem::take(&mut p.command).into()).collect();
+    (commands, proposals)
+}
+
+/// Gives each proposer its outcome; what the leader left out or garbled is `Lost`.
+fn answer(proposals: Vec<Proposal>, outcomes: &[Bytes]) {
+    let mut outcomes = outcomes.iter();
+    for proposal in proposals {
+        let outcome = outcomes.next().and_then(|bytes| ProposalOutcome::decode(bytes).ok());
+        proposal.answer(outcome.unwrap_or(ProposalOutcome::Lost));
+    }
+}
+
+/// Nobody is connected: commands for this peer are refused at once, so that their owners look for
+/// another leader. Messages stay in their queue; old ones do no harm.
+async fn refuse_while(queues: &mut PeerQueues, wait: Duration) {
+    let refuse = async {
+        while let Some(proposal) = queues.forwards.recv().await {
+            proposal.answer(ProposalOutcome::Busy { retry_after_ms: NO_LEADER_RETRY_MS });
+        }
+    };
+    // A closed queue ends `refuse` early: then nothing is left to dial for, and waiting is right.
+    let _ = tokio::time::timeout(wait, async {
+        refuse.await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+}
+
+/// TCP, then TLS with the name that pins which node answers.
+#[derive(Clone)]
+struct Connector {
+    tls: TlsConnector,
+    address: String,
+    name: String,
+}
+
+type Dialling = Pin<Box<dyn Future<Output = io::Result<TokioIo<TlsStream<TcpStream>>>> + Send>>;
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<TlsStream<TcpStream>>;
+    type Error = io::Error;
+    type Future = Dialling;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Dialling {
+        let Self { tls, address, name } = self.clone();
+        Box::pin(async move {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let name = ServerName::try_from(name).map_err(io::Error::other)?;
+            Ok(TokioIo::new(tls.connect(name, stream).await?))
+        })
+    }
+}

@@ -1,0 +1,342 @@
+//! One agent's Connect stream, from Hello to its end. Here an ack is born.
+//!
+//! Batches are admitted in parallel, proposed in their order, and answered in their order. One
+//! thing happens at a time: [`Session::run`] waits for the next event and applies it.
+
+use std::future::ready;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::{sleep, timeout};
+use tonic::{Status, Streaming};
+
+use proofmark_evidence::AgentName;
+use proofmark_proto as wire;
+use wire::gateway_message::Message as Answer;
+use wire::{Ack, Action, AgentMessage, Batch, Busy, CheckpointNote, GatewayMessage, Hello, Refused};
+use wire::{SpecSet, Welcome};
+
+use super::counters::Event;
+use super::gateway::Gateway;
+use super::refusal::{busy, refuse, refusal};
+use super::{AgentDirectory, Handles, Proposer, SpecSnapshot};
+use crate::admission::{Admitted, AdmissionFault, Standing, admit};
+use crate::command::{Command, Reply};
+use crate::consensus::ProposalOutcome;
+use crate::limits::*;
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+pub(super) struct Session<P, D> {
+    handles: Handles<P, D>,
+    agent: AgentName,
+    answers: mpsc::Sender<Result<GatewayMessage, Status>>,
+    under_way: Arc<Semaphore>,
+    shutdown: watch::Receiver<bool>,
+    /// Batches in admission, in the order received.
+    judging: FuturesOrdered<Boxed<Judged>>,
+    /// Batches proposed (or answered already), in the same order.
+    deciding: FuturesOrdered<Boxed<Answer>>,
+    /// No more is read: the agent has finished, or we have.
+    closing: bool,
+}
+
+/// What admission made of one batch. The permit goes with the batch until it is answered.
+enum Judged {
+    Admitted(Admitted, OwnedSemaphorePermit),
+    Answered(Answer),
+}
+
+/// The one thing that happened.
+enum Happened {
+    Received(Received),
+    Judged(Judged),
+    Answered(Answer),
+    SpecsChanged,
+    CheckpointChanged,
+    TimeToEnd,
+}
+
+/// What reading gave, and the stream to read on.
+struct Received {
+    message: Result<Option<AgentMessage>, Status>,
+    inbound: Streaming<AgentMessage>,
+}
+
+/// The stream cannot go on; its task ends.
+struct Ended;
+
+impl<P: Proposer, D: AgentDirectory> Session<P, D> {
+    pub(super) fn new(
+        gateway: &Gateway<P, D>,
+        agent: AgentName,
+        answers: mpsc::Sender<Result<GatewayMessage, Status>>,
+    ) -> Self {
+        Self {
+            handles: gateway.handles.clone(),
+            agent,
+            answers,
+            under_way: Arc::clone(&gateway.under_way),
+            shutdown: gateway.shutdown.clone(),
+            judging: FuturesOrdered::new(),
+            deciding: FuturesOrdered::new(),
+            closing: false,
+        }
+    }
+
+    /// Lives until the agent leaves, goes silent, or the stream's time is over. What was received
+    /// before an orderly end is answered before it.
+    pub(super) async fn run(
+        mut self,
+        inbound: Streaming<AgentMessage>,
+        hello: Hello,
+        standing: Standing,
+    ) {
+        if self.welcome(&hello, &standing).await.is_ok() {
+            // Err: the agent is gone or too slow; nobody is left to tell.
+            let _ = self.serve(inbound).await;
+        }
+        tracing::info!(agent = %self.agent, "agent's stream ended");
+    }
+
+    async fn serve(&mut self, inbound: Streaming<AgentMessage>) -> Result<(), Ended> {
+        let mut reading = Box::pin(read(inbound));
+        let mut age = Box::pin(sleep(stream_age()));
+        while !(self.closing && self.judging.is_empty() && self.deciding.is_empty()) {
+            let has_room = self.judging.len() + self.deciding.len() < STREAM_BATCHES_MAX;
+            let is_open = !self.closing;
+            let happened = tokio::select! {
+                received = &mut reading, if is_open && has_room => Happened::Received(received),
+                Some(judged) = self.judging.next() => Happened::Judged(judged),
+                Some(answer) = self.deciding.next() => Happened::Answered(answer),
+                Ok(()) = self.handles.specs.changed() => Happened::SpecsChanged,
+                Ok(()) = self.handles.checkpoint.changed() => Happened::CheckpointChanged,
+                () = &mut age, if is_open => Happened::TimeToEnd,
+                _ = self.shutdown.wait_for(|raised| *raised), if is_open => Happened::TimeToEnd,
+            };
+            if let Some(inbound) = self.apply(happened).await? {
+                reading.set(read(inbound));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the stream when there is more to read from it.
+    async fn apply(&mut self, happened: Happened) -> Result<Option<Streaming<AgentMessage>>, Ended> {
+        match happened {
+            Happened::Received(received) => return self.receive(received).await,
+            Happened::Judged(judged) => self.propose(judged),
+            Happened::Answered(answer) => self.send(answer).await?,
+            Happened::SpecsChanged => self.send_specs().await?,
+            Happened::CheckpointChanged => self.send_checkpoint().await?,
+            Happened::TimeToEnd => self.closing = true,
+        }
+        Ok(None)
+    }
+
+    async fn receive(
+        &mut self,
+        received: Received,
+    ) -> Result<Option<Streaming<AgentMessage>>, Ended> {
+        use wire::agent_message::Message;
+        let fault = match received.message {
+            Ok(Some(AgentMessage { message: Some(Message::Batch(batch)) })) => {
+                self.judge(batch);
+                return Ok(Some(received.inbound));
+            }
+            Ok(Some(AgentMessage { message: Some(Message::Ping(_)) })) => {
+                return Ok(Some(received.inbound));
+            }
+            Ok(None) => {
+                self.closing = true;
+                return Ok(None);
+            }
+            Ok(Some(AgentMessage { message: Some(Message::Hello(_)) })) => {
+                self.protocol_fault("hello_twice", "one Hello", "another")
+            }
+            Ok(Some(AgentMessage { message: None })) => {
+                self.protocol_fault("unknown_message", "Batch or Ping", "neither")
+            }
+            Err(status) => status,
+        };
+        self.end(fault).await
+    }
+
+    fn protocol_fault(&self, slug: &'static str, expected: &str, got: &str) -> Status {
+        refuse(&self.handles.counters, slug, Action::Drop, expected, got)
+    }
+
+    /// The last word on this stream.
+    async fn end<T>(&mut self, status: Status) -> Result<T, Ended> {
+        let limit = Duration::from_millis(STREAM_IDLE_MS_MAX);
+        // The agent may be gone already; then there is nobody to tell.
+        let _ = self.answers.send_timeout(Err(status), limit).await;
+        Err(Ended)
+    }
+
+    /// Starts admission of one batch.
+    fn judge(&mut self, batch: Batch) {
+        let Ok(permit) = Arc::clone(&self.under_way).try_acquire_owned() else {
+            self.handles.counters.note(Event::Batch, "busy");
+            let answer = busy_answer(INGEST_BUSY_RETRY_MS, "ingest_full");
+            return self.judging.push_back(Box::pin(ready(Judged::Answered(answer))));
+        };
+        let (handles, agent) = (self.handles.clone(), self.agent.clone());
+        self.judging.push_back(Box::pin(judge(handles, agent, batch, permit)));
+    }
+
+    /// Hands an admitted batch to consensus; its turn among this stream's batches has come.
+    fn propose(&mut self, judged: Judged) {
+        match judged {
+            Judged::Answered(answer) => self.deciding.push_back(Box::pin(ready(answer))),
+            Judged::Admitted(admitted, permit) => {
+                self.deciding.push_back(Box::pin(decide(self.handles.clone(), admitted, permit)));
+            }
+        }
+    }
+
+    async fn welcome(&mut self, hello: &Hello, standing: &Standing) -> Result<(), Ended> {
+        self.send(Answer::Welcome(Welcome {
+            protocol: wire::PROTOCOL,
+            epoch: standing.epoch,
+            next_seq: standing.next_seq,
+            last_header_hash: standing.last_hash.0.to_vec().into(),
+        }))
+        .await?;
+        let newest = self.handles.specs.borrow().revision;
+        if newest != hello.spec_revision {
+            self.send_specs().await?;
+        }
+        self.send_checkpoint().await
+    }
+
+    async fn send_specs(&mut self) -> Result<(), Ended> {
+        let SpecSnapshot { revision, effective_at_ms, text } =
+            self.handles.specs.borrow_and_update().clone();
+        if revision == 0 {
+            return Ok(());
+        }
+        let documents = text.to_string();
+        self.send(Answer::SpecSet(SpecSet { revision, effective_at_ms, documents })).await
+    }
+
+    async fn send_checkpoint(&mut self) -> Result<(), Ended> {
+        let note = self.handles.checkpoint.borrow_and_update().to_string();
+        match note.is_empty() {
+            true => Ok(()),
+            false => self.send(Answer::Checkpoint(CheckpointNote { note })).await,
+        }
+    }
+
+    /// Waits for a slow agent only so long.
+    async fn send(&mut self, answer: Answer) -> Result<(), Ended> {
+        let message = GatewayMessage { message: Some(answer) };
+        let limit = Duration::from_millis(STREAM_IDLE_MS_MAX);
+        self.answers.send_timeout(Ok(message), limit).await.map_err(|_| Ended)
+    }
+}
+
+/// The next message, or the fault that none came for too long.
+async fn read(mut inbound: Streaming<AgentMessage>) -> Received {
+    let limit = Duration::from_millis(STREAM_IDLE_MS_MAX);
+    let message = match timeout(limit, inbound.message()).await {
+        Ok(message) => message,
+        Err(_) => {
+            let expected = format!("a message or ping every {STREAM_IDLE_MS_MAX} ms");
+            let idle = refusal("idle", Action::Retry, expected, "none");
+            Err(idle.into_status(tonic::Code::DeadlineExceeded))
+        }
+    };
+    Received { message, inbound }
+}
+
+/// How long this stream may live: less than its connection, by its own random share.
+fn stream_age() -> Duration {
+    let mut random = [0; 8];
+    // Without randomness the stream just lives as long as its connection.
+    let _ = SystemRandom::new().fill(&mut random);
+    let early_ms = u64::from_le_bytes(random) % STREAM_AGE_JITTER_MS;
+    Duration::from_millis(CONNECTION_AGE_MS_MAX - early_ms)
+}
+
+async fn judge<P: Proposer, D: AgentDirectory>(
+    handles: Handles<P, D>,
+    agent: AgentName,
+    batch: Batch,
+    permit: OwnedSemaphorePermit,
+) -> Judged {
+    let Some(standing) = handles.agents.find(&agent) else {
+        return Judged::Answered(busy_answer(NO_LEADER_RETRY_MS, "unknown_agent"));
+    };
+    let (log_id, now_ms) = (handles.identity.log_id(), handles.clock.unix_ms());
+    let work = move || admit(&batch.leaf, &batch.payload, &agent, &standing, log_id, now_ms);
+    match handles.workers.run(work).await {
+        None => Judged::Answered(busy_answer(INGEST_BUSY_RETRY_MS, "shutting_down")),
+        Some(Ok(admitted)) => Judged::Admitted(admitted, permit),
+        Some(Err(fault)) => {
+            handles.counters.note(Event::Batch, fault.slug());
+            Judged::Answered(fault_answer(&fault))
+        }
+    }
+}
+
+/// Proposes, waits, and turns what the state said into the answer.
+async fn decide<P: Proposer, D>(
+    handles: Handles<P, D>,
+    admitted: Admitted,
+    permit: OwnedSemaphorePermit,
+) -> Answer {
+    let Admitted { leaf, payload, epoch, seq_first, .. } = admitted;
+    let outcome = handles.proposer.propose(Command::Admit { leaf, payload }).await;
+    drop(permit);
+    let (name, answer) = answer_of(&outcome, epoch, seq_first);
+    handles.counters.note(Event::Batch, name);
+    answer
+}
+
+/// Only `Accepted` and `Duplicate` become an ack: the state has the batch, on a majority, for good.
+fn answer_of(outcome: &ProposalOutcome, epoch: u64, seq_first: u64) -> (&'static str, Answer) {
+    let ack = |seq_end: u64, leaf_index: u64| Answer::Ack(Ack { epoch, seq_end, leaf_index });
+    if let Some((retry_after_ms, slug)) = busy(outcome) {
+        return (slug, busy_answer(retry_after_ms, slug));
+    }
+    match outcome {
+        ProposalOutcome::Applied(Reply::Accepted { seq_end, leaf_index }) => {
+            ("accepted", ack(*seq_end, *leaf_index))
+        }
+        ProposalOutcome::Applied(Reply::Duplicate { seq_end, leaf_index }) => {
+            ("duplicate", ack(*seq_end, *leaf_index))
+        }
+        ProposalOutcome::Applied(Reply::Refused(fault)) => {
+            (fault.slug(), refused(epoch, seq_first, fault.into()))
+        }
+        ProposalOutcome::TooLarge { bytes_max, bytes } => {
+            let (expected, got) = (format!("at most {bytes_max} bytes"), format!("{bytes} bytes"));
+            let fault = refusal("command_too_large", Action::Drop, expected, got);
+            ("command_too_large", refused(epoch, seq_first, fault))
+        }
+        other => {
+            tracing::error!(?other, "a batch was answered with another command's outcome");
+            let fault = refusal("unexpected_reply", Action::Drop, "a batch's reply", "another");
+            ("unexpected_reply", refused(epoch, seq_first, fault))
+        }
+    }
+}
+
+fn fault_answer(fault: &AdmissionFault) -> Answer {
+    refused(0, 0, fault.into())
+}
+
+fn refused(epoch: u64, seq_first: u64, refusal: wire::Refusal) -> Answer {
+    Answer::Refused(Refused { epoch, seq_first, refusal: Some(refusal) })
+}
+
+fn busy_answer(retry_after_ms: u64, slug: &str) -> Answer {
+    let retry_after_ms = u32::try_from(retry_after_ms.clamp(1, 60_000)).unwrap_or(60_000);
+    Answer::Busy(Busy { retry_after_ms, slug: slug.to_owned() })
+}

@@ -1,0 +1,55 @@
+//! Where a log's files come from: a directory, or the same names under a URL.
+
+use std::sync::Arc;
+
+use proofmark_evidence::{DirSource, SourceEntry, SourceFault, TileSource};
+
+use crate::exit::{Exit, Failure};
+use crate::http::{Client, HttpFault};
+
+/// A log named on the command line. Clones share one connection pool.
+#[derive(Clone)]
+pub enum Source {
+    Dir(DirSource),
+    Http { client: Arc<Client>, base: Arc<str> },
+}
+
+impl Source {
+    /// `http://` and `https://` are URLs; anything else is a directory.
+    pub fn open(log: &str) -> Result<Source, Failure> {
+        if log.starts_with("http://") || log.starts_with("https://") {
+            let base = log.trim_end_matches('/').into();
+            return Ok(Source::Http { client: Arc::new(Client::new()?), base });
+        }
+        if !std::path::Path::new(log).is_dir() {
+            return Err(Failure::new(Exit::Usage, format!("{log}: expected a directory or a URL")));
+        }
+        Ok(Source::Dir(DirSource::new(log)))
+    }
+}
+
+impl TileSource for Source {
+    fn read(&self, path: &str) -> Result<Vec<u8>, SourceFault> {
+        match self {
+            Source::Dir(dir) => dir.read(path),
+            Source::Http { client, base } => {
+                client.get(&format!("{base}/{path}")).map_err(|fault| source_fault(path, &fault))
+            }
+        }
+    }
+
+    fn list(&self, dir: &str) -> Result<Vec<SourceEntry>, SourceFault> {
+        match self {
+            Source::Dir(source) => source.list(dir),
+            Source::Http { .. } => Err(SourceFault::NotListable),
+        }
+    }
+}
+
+fn source_fault(path: &str, fault: &HttpFault) -> SourceFault {
+    let path = path.to_owned();
+    match fault {
+        HttpFault::Status { status: 404, .. } => SourceFault::NotFound { path },
+        other => SourceFault::Unreadable { path, message: other.to_string() },
+    }
+}
