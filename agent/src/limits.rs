@@ -113,3 +113,50 @@ pub const ADMIN_CONNECTIONS_MAX: usize = 16;
 
 /// Time one admin request may take, milliseconds. Reached: the connection is closed.
 pub const ADMIN_REQUEST_MS_MAX: u64 = 5_000;
+
+// --- uplink ------------------------------------------------------------------------------------
+
+/// Sealed batches handed to the uplink and not yet taken by it. Reached: the sender waits; the
+/// spool has them all.
+pub const UPLINK_QUEUE_MAX: usize = 8;
+
+/// Batches sent and not yet answered, kept to be sent again. An aggregator reads no more than this
+/// of one stream at a time either.
+pub const UPLINK_WINDOW_MAX: usize = 8;
+
+/// Events the uplink has and the agent has not taken. Reached: the uplink waits, and with it, by
+/// flow control, the aggregator.
+pub const UPLINK_EVENTS_MAX: usize = 64;
+
+/// One attempt to connect: TCP, TLS and Welcome each within this, milliseconds. Reached: the next
+/// address is tried.
+pub const UPLINK_CONNECT_MS_MAX: u64 = 5_000;
+
+/// First and longest wait between attempts, milliseconds. Between them waits grow at random
+/// (decorrelated jitter), so that a fleet does not come back at once.
+pub const UPLINK_BACKOFF_MS_MIN: u64 = 100;
+/// See [`UPLINK_BACKOFF_MS_MIN`].
+pub const UPLINK_BACKOFF_MS_MAX: u64 = 10_000;
+
+/// Wait after an aggregator said that a person must act, milliseconds. Trying on is how the agent
+/// notices that somebody did.
+pub const UPLINK_STOPPED_MS: u64 = 60_000;
+
+/// Silence after which the uplink pings, milliseconds; aggregators close after 60 s of it.
+pub const UPLINK_PING_MS: u64 = 20_000;
+
+/// HTTP/2 keepalive and the wait for its answer, milliseconds: finds a connection that is gone.
+pub const UPLINK_KEEPALIVE_MS: u64 = 10_000;
+/// See [`UPLINK_KEEPALIVE_MS`].
+pub const UPLINK_KEEPALIVE_TIMEOUT_MS: u64 = 5_000;
+
+/// One message from an aggregator, bytes. A larger one ends the stream.
+pub const UPLINK_MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+// --- identity ----------------------------------------------------------------------------------
+
+/// Time for one attempt to enrol at one address, milliseconds. Reached: the next address is tried.
+pub const ENROL_MS_MAX: u64 = 10_000;
+
+/// Days left on the TLS certificate from which every start warns.
+pub const CERTIFICATE_WARN_DAYS: i64 = 30;

@@ -15,3 +15,6 @@ pub mod consensus;
 pub mod identity;
 pub mod ingest;
 pub mod limits;
+pub mod recorder;
+pub mod state;
+pub mod tables;

@@ -14,6 +14,10 @@ pub const PROVEN_INTERVAL_MS: u64 = 250;
 /// depends on it: what is not saved is applied again from the Raft log.
 pub const TABLES_SAVE_INTERVAL_MS: u64 = 10_000;
 
+/// How many proposals of the recorder may wait. One that finds no room is made again at the next
+/// seal.
+pub const PROPOSALS_OF_RECORDER_MAX: usize = 64;
+
 /// How long a program drains after a signal, in milliseconds, before it ends all the same.
 /// Nothing acknowledged depends on the drain.
 pub const DRAIN_MS_MAX: u64 = 10_000;

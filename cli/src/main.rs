@@ -17,6 +17,7 @@ mod files;
 mod get;
 mod http;
 mod operator;
+mod runtime;
 mod say;
 mod signal;
 mod telemetry;

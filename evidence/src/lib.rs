@@ -42,6 +42,9 @@ mod writer;
 mod proof; // how a stranger judges it
 mod verify;
 
+#[cfg(test)]
+mod sample;
+
 pub use batch::{BatchHeader, CheckRef, Seen};
 pub use bytes::{ByteReader, ByteWriter, DecodeFault};
 pub use checkpoint::{Checkpoint, CheckpointFault, SignedCheckpoint, log_signature_line};

@@ -1,57 +1,311 @@
-//! stub while being written: signatures stand.
+//! Judges a whole log: what a stranger runs on a copy of the directory, or against a server.
+//!
+//! From the top down, so that each file is held to something already believed: the policy judges
+//! the checkpoint, the checkpoint's root the tiles, a tile the leaves below it, a leaf the blob
+//! beside it, and the leaves before it the leaf. A fault therefore names the one file that is
+//! wrong. Memory is one tile per level, one bundle and a few words per agent, whatever the size.
+
+mod files;
+mod rules;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use self::rules::Rules;
+use crate::checkpoint::SignedCheckpoint;
 use crate::hash::Hash;
 use crate::header::Header;
-use crate::layout::TileSource;
+use crate::key::PublicKey;
+use crate::key_change::KeyChangeKind;
+use crate::layout::{CHECKPOINT_FILE, LogFile, POLICY_FILE, TileSource, read_at_least};
+use crate::leaf::{Leaf, LeafFault};
+use crate::limits::FAULTS_REPORTED_COUNT_MAX;
+use crate::merkle::empty_root;
 use crate::name::AgentName;
-use crate::policy::{Cosigner, Policy};
+use crate::policy::{Cosigner, Policy, PolicyVerdict};
 use crate::seal::OpenBatch;
+use crate::tile::{Items, Prefix, width_at};
 
-/// Something in the log that is not as it should be.
+/// Something in the log is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
+    /// The file that is wrong, relative to the log.
     pub file: String,
     pub leaf: Option<u64>,
     pub slug: &'static str,
     pub expected: String,
     pub got: String,
 }
-/// One life of one agent, as the log tells it.
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: ", self.file)?;
+        if let Some(leaf) = self.leaf {
+            write!(f, "leaf {leaf}: ")?;
+        }
+        write!(f, "{}: expected {}, got {}", self.slug, self.expected, self.got)
+    }
+}
+
+/// One life of one agent, as far as the published log tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentSpan {
     pub agent: AgentName,
     pub epoch: u64,
+    pub key: PublicKey,
+    /// First and last result; both 0 while there is none.
     pub seq_first: u64,
     pub seq_last: u64,
     pub batches: u64,
     pub results: u64,
 }
+
+/// The verdict, with what was counted on the way to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
+    /// Published leaves and their root, as the checkpoint says.
     pub size: u64,
     pub root: Hash,
+    /// Verified leaves that lie beyond the checkpoint; a reader is not shown them.
     pub unpublished: u64,
     pub batches: u64,
     pub results: u64,
+    /// By agent, then epoch.
     pub agents: Vec<AgentSpan>,
+    /// Whose cosignatures of the checkpoint hold, and when they say to have signed.
     pub cosigners: Vec<Cosigner>,
+    /// The first hundred.
     pub faults: Vec<Fault>,
     pub faults_count: u64,
 }
+
 impl Report {
     pub fn is_sound(&self) -> bool {
         self.faults_count == 0
     }
 }
+
+/// Is shown every published leaf that holds, in order. `open` is there for batches whose payload
+/// holds too.
 pub trait LeafVisitor {
     fn leaf(&mut self, index: u64, header: &Header, open: Option<&OpenBatch>, payload: &[u8]);
 }
-pub fn verify_log(
-    _source: &dyn TileSource,
-    _policy: &Policy,
-    _visitor: &mut dyn LeafVisitor,
-) -> Report {
-    unimplemented!()
+
+/// For those who only want the report.
+impl LeafVisitor for () {
+    fn leaf(&mut self, _: u64, _: &Header, _: Option<&OpenBatch>, _: &[u8]) {}
 }
-pub fn verify_log_unpinned(_source: &dyn TileSource, _visitor: &mut dyn LeafVisitor) -> Report {
-    unimplemented!()
+
+/// Verifies a log under the caller's own policy. Never panics, whatever the files hold.
+///
+/// A directory that a running node writes may change under the reader's eyes: verify a copy of
+/// it, or the node's HTTP address.
+pub fn verify_log(
+    source: &dyn TileSource,
+    policy: &Policy,
+    visitor: &mut dyn LeafVisitor,
+) -> Report {
+    verify_with(source, Some(policy), visitor, &mut CheckEach)
+}
+
+/// Verifies that a log holds together under the policy that its own first leaf implies. It says
+/// nothing of who made the log: a forger has keys of his own.
+pub fn verify_log_unpinned(source: &dyn TileSource, visitor: &mut dyn LeafVisitor) -> Report {
+    verify_with(source, None, visitor, &mut CheckEach)
+}
+
+/// How leaf signatures are checked: tests that verify one log hundreds of times remember them.
+trait SignatureCheck {
+    fn check(&mut self, leaf: &Leaf, key: &PublicKey) -> Result<(), LeafFault>;
+}
+
+struct CheckEach;
+
+impl SignatureCheck for CheckEach {
+    fn check(&mut self, leaf: &Leaf, key: &PublicKey) -> Result<(), LeafFault> {
+        leaf.verify(key)
+    }
+}
+
+fn verify_with(
+    source: &dyn TileSource,
+    policy: Option<&Policy>,
+    visitor: &mut dyn LeafVisitor,
+    signatures: &mut dyn SignatureCheck,
+) -> Report {
+    let mut findings = Findings::default();
+    let own_policy = check_policy_file(source, &mut findings);
+    let Some(signed) = read_checkpoint(source, &mut findings) else {
+        return findings.report(0, empty_root());
+    };
+    let (size, root) = (signed.checkpoint.size, signed.checkpoint.root);
+    let policies: Vec<&Policy> = policy.into_iter().chain(&own_policy).collect();
+    let Some(verdict) = check_checkpoint(&signed, &policies, &mut findings) else {
+        return findings.report(size, root);
+    };
+    let rules = Rules::new(signed.checkpoint.origin.clone(), verdict.log_key, signatures);
+    let mut verifier = Verifier { source, size, findings, rules, visitor, unpublished: 0 };
+    verifier.check_tree(root);
+    verifier.check_files();
+    let (batches, results, agents) = verifier.rules.into_counts();
+    let (unpublished, cosigners) = (verifier.unpublished, verdict.cosigners);
+    let report = verifier.findings.report(size, root);
+    Report { unpublished, batches, results, agents, cosigners, ..report }
+}
+
+/// The state of one verification.
+struct Verifier<'a> {
+    source: &'a dyn TileSource,
+    size: u64,
+    findings: Findings,
+    rules: Rules<'a>,
+    visitor: &'a mut dyn LeafVisitor,
+    unpublished: u64,
+}
+
+/// Faults as they come, up to a number, and the count of all.
+#[derive(Default)]
+struct Findings {
+    faults: Vec<Fault>,
+    count: u64,
+}
+
+impl Findings {
+    fn add(
+        &mut self,
+        file: &str,
+        slug: &'static str,
+        expected: impl ToString,
+        got: impl ToString,
+    ) {
+        self.add_at(file, None, slug, expected, got);
+    }
+
+    fn add_at(
+        &mut self,
+        file: &str,
+        leaf: Option<u64>,
+        slug: &'static str,
+        expected: impl ToString,
+        got: impl ToString,
+    ) {
+        self.count += 1;
+        if self.faults.len() < FAULTS_REPORTED_COUNT_MAX {
+            let (expected, got) = (expected.to_string(), got.to_string());
+            self.faults.push(Fault { file: file.to_owned(), leaf, slug, expected, got });
+        }
+    }
+
+    /// Whether a listed fault names this file.
+    fn blame(&self, file: &str) -> bool {
+        self.faults.iter().any(|fault| fault.file == file)
+    }
+
+    fn report(self, size: u64, root: Hash) -> Report {
+        Report {
+            size,
+            root,
+            unpublished: 0,
+            batches: 0,
+            results: 0,
+            agents: Vec::new(),
+            cosigners: Vec::new(),
+            faults: self.faults,
+            faults_count: self.count,
+        }
+    }
+}
+
+/// The log's own policy: the one its first leaf implies, and else the file's. The file must say
+/// exactly what the leaf implies.
+fn check_policy_file(source: &dyn TileSource, findings: &mut Findings) -> Option<Policy> {
+    let implied = implied_policy(source);
+    let text = match source.read(POLICY_FILE) {
+        Ok(bytes) => bytes,
+        Err(fault) => {
+            findings.add(POLICY_FILE, fault.slug(), "a policy", fault);
+            return implied;
+        }
+    };
+    if let Some(policy) = &implied {
+        if policy.to_text().as_bytes() != text {
+            let expected = "exactly the policy that the log's first leaf implies";
+            findings.add(POLICY_FILE, "policy_not_implied", expected, "another text");
+        }
+        return implied;
+    }
+    let parsed = String::from_utf8(text).map_err(|error| error.to_string());
+    match parsed.and_then(|text| Policy::parse(&text).map_err(|fault| fault.to_string())) {
+        Ok(policy) => Some(policy),
+        Err(got) => {
+            findings.add(POLICY_FILE, "policy_malformed", "a policy", got);
+            None
+        }
+    }
+}
+
+/// Leaf 0 names origin, log key and nodes; it signs itself, so damage to it implies nothing.
+fn implied_policy(source: &dyn TileSource) -> Option<Policy> {
+    let (_, bytes) = read_at_least(source, LogFile::Entries { index: 0, width: 1 }).ok()?;
+    let leaf = Leaf::parse(Items::new(Prefix::Entry, &bytes).next()?).ok()?;
+    let Header::KeyChange(change) = leaf.header().ok()? else { return None };
+    let KeyChangeKind::Genesis { origin, log_key, nodes } = change.change else { return None };
+    leaf.verify(&log_key).ok()?;
+    Policy::for_nodes(&origin, &log_key, &nodes).ok()
+}
+
+fn read_checkpoint(
+    source: &dyn TileSource,
+    findings: &mut Findings,
+) -> Option<SignedCheckpoint> {
+    let bytes = match source.read(CHECKPOINT_FILE) {
+        Ok(bytes) => bytes,
+        Err(fault) => {
+            findings.add(CHECKPOINT_FILE, fault.slug(), "a checkpoint", fault);
+            return None;
+        }
+    };
+    let note = String::from_utf8_lossy(&bytes);
+    match SignedCheckpoint::parse(&note) {
+        Ok(signed) => Some(signed),
+        Err(fault) => {
+            findings.add(CHECKPOINT_FILE, fault.slug(), "a checkpoint", fault);
+            None
+        }
+    }
+}
+
+/// The first policy decides (the caller's, if there is one); the log's own must agree too. In the
+/// log's own file, unlike in a note from elsewhere, no signature may be of an unknown key.
+fn check_checkpoint(
+    signed: &SignedCheckpoint,
+    policies: &[&Policy],
+    findings: &mut Findings,
+) -> Option<PolicyVerdict> {
+    let mut verdicts = Vec::new();
+    for policy in policies {
+        match policy.check(signed) {
+            Ok(verdict) => verdicts.push(verdict),
+            Err(fault) => {
+                findings.add(CHECKPOINT_FILE, fault.slug(), "a checkpoint by the policy", fault);
+                return None;
+            }
+        }
+    }
+    let is_known = |name: &str| policies.iter().any(|policy| knows(policy, name, signed));
+    for line in signed.signatures.iter().filter(|line| !is_known(&line.name)) {
+        let expected = "signatures of keys in the policy";
+        findings.add(CHECKPOINT_FILE, "signature_unknown", expected, &line.name);
+    }
+    verdicts.into_iter().next()
+}
+
+fn knows(policy: &Policy, name: &str, signed: &SignedCheckpoint) -> bool {
+    let mut lines = signed.signatures.iter().filter(|line| line.name == name);
+    lines.all(|line| policy.verifier_keys().any(|key| line.is_by(key)))
+}
+
+/// The file that holds this many items of a level's last, or any, tile at a size.
+fn tile_file(level: u8, index: u64, size: u64) -> LogFile {
+    LogFile::Tile { level, index, width: width_at(level, index, size) }
 }

@@ -46,17 +46,10 @@ impl FromStr for JoinToken {
     fn from_str(text: &str) -> Result<JoinToken, TokenFault> {
         let rest = text.trim().strip_prefix(PREFIX).ok_or(TokenFault::Prefix)?;
         let (body, addresses) = rest.split_once('@').unwrap_or((rest, ""));
-        let bytes = URL_SAFE_NO_PAD
-            .decode(body)
-            .map_err(|_| TokenFault::Base64)?;
+        let bytes = URL_SAFE_NO_PAD.decode(body).map_err(|_| TokenFault::Base64)?;
         let (id, secret, ca_sha256) =
             split(&bytes).ok_or(TokenFault::Length { got: bytes.len() })?;
-        Ok(JoinToken {
-            id,
-            secret,
-            ca_sha256,
-            addresses: parse_addresses(addresses)?,
-        })
+        Ok(JoinToken { id, secret, ca_sha256, addresses: parse_addresses(addresses)? })
     }
 }
 
@@ -67,11 +60,8 @@ fn split(bytes: &[u8]) -> Option<([u8; 16], [u8; 16], [u8; 32])> {
 }
 
 fn parse_addresses(list: &str) -> Result<Vec<String>, TokenFault> {
-    let addresses: Vec<String> = list
-        .split(',')
-        .filter(|part| !part.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let addresses: Vec<String> =
+        list.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect();
     match addresses.iter().find(|address| !is_address(address)) {
         Some(wrong) => Err(TokenFault::Address { got: wrong.clone() }),
         None if addresses.len() > ADDRESSES_MAX => Err(TokenFault::Address { got: list.into() }),
@@ -80,9 +70,7 @@ fn parse_addresses(list: &str) -> Result<Vec<String>, TokenFault> {
 }
 
 fn is_address(text: &str) -> bool {
-    let port = text
-        .rsplit_once(':')
-        .map(|(host, port)| (!host.is_empty(), port.parse::<u16>()));
+    let port = text.rsplit_once(':').map(|(host, port)| (!host.is_empty(), port.parse::<u16>()));
     text.len() <= ADDRESS_BYTES_MAX && matches!(port, Some((true, Ok(_))))
 }
 
@@ -127,12 +115,7 @@ mod tests {
 
     fn token(addresses: &[&str]) -> JoinToken {
         let addresses = addresses.iter().map(|a| a.to_string()).collect();
-        JoinToken {
-            id: [1; 16],
-            secret: [2; 16],
-            ca_sha256: [3; 32],
-            addresses,
-        }
+        JoinToken { id: [1; 16], secret: [2; 16], ca_sha256: [3; 32], addresses }
     }
 
     #[test]
@@ -152,22 +135,9 @@ mod tests {
         check("pm1.not+base64", TokenFault::Base64);
         check("pm1.AAAA", TokenFault::Length { got: 3 });
         check(&format!("{good}AAAA"), TokenFault::Length { got: 67 });
-        check(
-            &format!("{good}@nowhere"),
-            TokenFault::Address {
-                got: "nowhere".into(),
-            },
-        );
-        check(
-            &format!("{good}@:1"),
-            TokenFault::Address { got: ":1".into() },
-        );
-        check(
-            &format!("{good}@a:99999"),
-            TokenFault::Address {
-                got: "a:99999".into(),
-            },
-        );
+        check(&format!("{good}@nowhere"), TokenFault::Address { got: "nowhere".into() });
+        check(&format!("{good}@:1"), TokenFault::Address { got: ":1".into() });
+        check(&format!("{good}@a:99999"), TokenFault::Address { got: "a:99999".into() });
     }
 
     #[test]

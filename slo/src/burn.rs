@@ -10,8 +10,11 @@ pub const BURN_WINDOWS: [(&str, u64); 6] = [
     ("1h", HOUR_MS),
     ("6h", 6 * HOUR_MS),
     ("1d", DAY_MS),
-    ("3d", 3 * DAY_MS),
+    ("3d", BURN_WINDOW_MS_MAX),
 ];
+
+/// The longest of them. Cells are kept for it even where the objective's own window is shorter.
+pub const BURN_WINDOW_MS_MAX: u64 = 3 * DAY_MS;
 
 /// The burn rate over one window: 1000 spends the whole budget exactly over the objective's own
 /// window, 14_400 a thirtieth of a 30-day budget in 50 minutes.

@@ -29,9 +29,8 @@ impl Counts {
 
     /// The share of the error budget that is left, parts per billion, negative when overspent.
     pub fn budget_remaining_ppb(&self, target_ppb: u64) -> Option<Interval<i64>> {
-        let remaining = |good, whole, rounding| {
-            ratio::budget_remaining_ppb(good, whole, target_ppb, rounding)
-        };
+        let remaining =
+            |good, whole, rounding| ratio::budget_remaining_ppb(good, whole, target_ppb, rounding);
         self.ends().map(|ends| ends.with(remaining))
     }
 

@@ -48,9 +48,8 @@ impl Fleet {
 
     /// Every check the agent should run, with its grid.
     pub(crate) fn grids_of(&self, agent: &AgentName) -> Vec<(CheckName, Grid)> {
-        let grids = self.checks.keys().filter_map(|check| {
-            Some((check.clone(), self.grid(check, agent)?))
-        });
+        let grids =
+            self.checks.keys().filter_map(|check| Some((check.clone(), self.grid(check, agent)?)));
         grids.collect()
     }
 }

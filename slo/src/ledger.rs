@@ -113,8 +113,7 @@ impl Ledger {
     /// is not known is unknown from now on. Returns the series that went silent or were heard
     /// again, ascending by (check, agent).
     pub fn advance(&mut self, as_of_ms: u64) -> Vec<CoverageRow> {
-        let passed =
-            Window { from_ms: self.as_of_ms, until_ms: floor_to(as_of_ms, AS_OF_STEP_MS) };
+        let passed = Window { from_ms: self.as_of_ms, until_ms: floor_to(as_of_ms, AS_OF_STEP_MS) };
         if passed.is_empty() {
             return Vec::new();
         }
@@ -203,7 +202,8 @@ impl Ledger {
     fn count_waiting(&mut self) {
         let mut due = Vec::new();
         for (check, agents) in &mut self.series {
-            for (agent, series) in agents.iter_mut().filter(|(_, series)| !series.waiting.is_empty())
+            for (agent, series) in
+                agents.iter_mut().filter(|(_, series)| !series.waiting.is_empty())
             {
                 let runs = series.take_due(self.as_of_ms);
                 due.extend(runs.into_iter().map(|run| (check.clone(), agent.clone(), run)));
@@ -271,8 +271,7 @@ impl Ledger {
     pub(crate) fn refresh_kept_from(&mut self) {
         let as_of_ms = self.as_of_ms;
         let kept = self.objectives.values().flatten().map(|one| one.kept_from_ms(as_of_ms));
-        let nobody =
-            || floor_to(as_of_ms.saturating_sub(RETENTION_BEYOND_WINDOW_MS), HOUR_MS);
+        let nobody = || floor_to(as_of_ms.saturating_sub(RETENTION_BEYOND_WINDOW_MS), HOUR_MS);
         self.kept_from_ms = kept.min().unwrap_or_else(nobody);
     }
 

@@ -3,7 +3,7 @@
 //! In:  specs in force, agents enrolled and retired, results (at the instant they were due), and
 //!      the instant `as_of` up to which to judge.
 //! Out: an [`SloReport`] per objective: good, bad and unknown, the indicator, the budget left and
-//!      its burn rates, each as an [`Interval`] from worst to best; and the series that fell silent.
+//!      its burn rates, each an [`Interval`] from worst to best; and the series that fell silent.
 //! This crate never asks the time, reads or writes anything, uses a float, or iterates in random
 //! order: replicas and strangers who are given the same leaves come to the same bytes.
 //!
@@ -39,18 +39,16 @@ mod replay;
 mod row_values;
 mod rows;
 
-pub use assignment::{Assignment, Assignments};
 pub use burn::{BURN_WINDOWS, Burn};
 pub use counts::Counts;
 pub use interval::Interval;
 pub use ledger::{Counted, Ignored, Ledger, Run, SeriesView};
 pub use limits::{ENROL_LEAD_MS, GRACE_MS, SPEC_LEAD_MS};
 pub use minutes::{Causes, Verdict};
-pub use objective::{Budgeting, Rule};
+pub use objective::Budgeting;
 pub use ratio::{ONE_MILLI, ONE_PPB};
 pub use replay::{Mismatch, Replay};
 pub use report::{SloReport, decode_reports, encode_reports};
 pub use rows::{RowChange, RowFault};
 pub use series::HeardRun;
 pub use timeslice::SliceRule;
-pub use window::Window;

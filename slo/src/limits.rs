@@ -17,8 +17,8 @@ pub const ENROL_LEAD_MS: u64 = 10_000;
 /// Its missing runs are unknown long before; this only decides when to say so.
 pub const SILENT_AFTER_INTERVALS: u64 = 3;
 
-/// Cells are kept for an objective's window and this much more, for late readers. A result that
-/// is older than every cell that could hold it is `TooOld`.
+/// Cells are kept for an objective's window (or the longest burn window, if that is longer) and
+/// this much more, since only whole hours are dropped. Results from before all cells are `TooOld`.
 pub const RETENTION_BEYOND_WINDOW_MS: u64 = HOUR_MS;
 
 /// Newest counted instants remembered per series, to count none twice. One series has one run

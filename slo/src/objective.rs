@@ -1,9 +1,9 @@
 //! One objective as it was defined at one revision, with everything it has counted.
 
 use proofmark_evidence::{AgentName, CheckName, Outcome};
-use proofmark_spec::{Documents, Indicator, RatioMetric, Slo};
+use proofmark_spec::{Criterion, Documents, Slo};
 
-use crate::burn::{BURN_WINDOWS, Burn};
+use crate::burn::{BURN_WINDOW_MS_MAX, BURN_WINDOWS, Burn};
 use crate::counts::Counts;
 use crate::limits::RETENTION_BEYOND_WINDOW_MS;
 use crate::minutes::{Causes, Minutes, Verdict};
@@ -19,8 +19,8 @@ pub struct Rule {
     pub checks: Vec<CheckName>,
     /// Ascending, each once. Empty: all agents.
     pub agents: Vec<AgentName>,
-    /// A pass that took longer is bad.
-    pub duration_us_max: Option<u64>,
+    /// Which of the runs whose outcome is known are good.
+    pub good: Criterion,
     pub budgeting: Budgeting,
     pub window_ms: u64,
     /// Less than 10^9: a budget of nothing cannot be divided by.
@@ -51,13 +51,13 @@ impl Rule {
     /// The rule of an SLO, its indicator looked up in `documents`. `None` if the indicator or one
     /// of its names does not exist: such documents do not pass `Documents::resolve`.
     pub fn of(slo: &Slo, documents: &Documents) -> Option<Rule> {
-        let metric = metric_of(slo, documents)?;
+        let metric = documents.ratio_of(slo)?;
         let checks = metric.checks.iter().map(|name| CheckName::parse(name));
         let agents = metric.agents.iter().map(|name| AgentName::parse(name));
         Some(Rule {
             checks: ascending(checks.collect::<Result<_, _>>().ok()?),
             agents: ascending(agents.collect::<Result<_, _>>().ok()?),
-            duration_us_max: metric.good.duration_ms_max.map(|ms| ms.saturating_mul(1_000)),
+            good: metric.good,
             budgeting: Budgeting::of(slo),
             window_ms: slo.window_ms,
             target_ppb: slo.target.0,
@@ -72,15 +72,14 @@ impl Rule {
         self.agents.is_empty() || self.agents.binary_search(agent).is_ok()
     }
 
-    /// A pass is good unless it was too slow. Whatever the agent could not tell stays unknown.
+    /// Whatever the agent could not tell stays unknown.
     pub fn judge(&self, outcome: Outcome, duration_us: u64) -> Verdict {
-        match outcome {
-            Outcome::Pass if self.duration_us_max.is_none_or(|max| duration_us <= max) => {
-                Verdict::Good
-            }
-            Outcome::Pass | Outcome::Fail(_) => Verdict::Bad,
-            Outcome::Unknown(reason) => Verdict::Unknown(reason),
-        }
+        let passed = match outcome {
+            Outcome::Pass => true,
+            Outcome::Fail(_) => false,
+            Outcome::Unknown(reason) => return Verdict::Unknown(reason),
+        };
+        if self.good.is_met(passed, duration_us) { Verdict::Good } else { Verdict::Bad }
     }
 }
 
@@ -111,7 +110,8 @@ impl Generation {
 
     /// Cells that begin before this are dropped, results from before it are too old. Whole hours.
     pub(crate) fn kept_from_ms(&self, as_of_ms: u64) -> u64 {
-        let reach_ms = self.rule.window_ms.saturating_add(RETENTION_BEYOND_WINDOW_MS);
+        let longest_ms = self.rule.window_ms.max(BURN_WINDOW_MS_MAX);
+        let reach_ms = longest_ms.saturating_add(RETENTION_BEYOND_WINDOW_MS);
         floor_to(as_of_ms.saturating_sub(reach_ms), HOUR_MS)
     }
 
@@ -163,15 +163,6 @@ fn with_silent(mut causes: Causes, unknown: u64) -> Causes {
         *causes.entry(Silent).or_default() += unknown - reported;
     }
     causes
-}
-
-fn metric_of<'a>(slo: &'a Slo, documents: &'a Documents) -> Option<&'a RatioMetric> {
-    match &slo.indicator {
-        Indicator::Inline(sli) => Some(&sli.spec),
-        Indicator::Ref(name) => {
-            documents.slis.iter().find(|sli| sli.name == *name).map(|sli| &sli.spec)
-        }
-    }
 }
 
 fn ascending<T: Ord>(mut names: Vec<T>) -> Vec<T> {

@@ -1,8 +1,7 @@
 //! The same numbers once more, from the log alone: what a stranger does to check a report.
 
 use proofmark_evidence::{
-    DecisionKind, DecodeFault, Header, KeyChangeKind, LeafVisitor, OpenBatch,
-    SpecChange,
+    DecisionKind, DecodeFault, Header, KeyChangeKind, LeafVisitor, OpenBatch, SpecChange,
 };
 use proofmark_spec::{Documents, Source, parse};
 

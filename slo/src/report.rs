@@ -148,9 +148,7 @@ fn read_causes(input: &mut ByteReader<'_>) -> Result<Causes, DecodeFault> {
     Ok(causes)
 }
 
-fn read_burn(
-    input: &mut ByteReader<'_>,
-) -> Result<[Burn; BURN_WINDOWS.len()], DecodeFault> {
+fn read_burn(input: &mut ByteReader<'_>) -> Result<[Burn; BURN_WINDOWS.len()], DecodeFault> {
     let mut burn = BURN_WINDOWS.map(|(window, _)| Burn { window, rate_milli: None });
     for rate in &mut burn {
         rate.rate_milli = read_option(input, read_unsigned)?;

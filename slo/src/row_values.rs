@@ -3,7 +3,7 @@
 use proofmark_evidence::{
     AgentName, ByteReader, ByteWriter, CheckName, DecodeFault, FailReason, Outcome,
 };
-use proofmark_spec::Grid;
+use proofmark_spec::{CountedOutcome, Criterion, Grid};
 
 use crate::assignment::{Assignment, Assignments};
 use crate::fleet::Plan;
@@ -108,7 +108,7 @@ pub(crate) fn encode_generation(generation: &Generation) -> Vec<u8> {
     write_list(&mut row, rule.agents.iter(), |row, agent| {
         row.text(agent.as_str());
     });
-    write_option(&mut row, rule.duration_us_max, write_ms);
+    write_criterion(&mut row, rule.good);
     write_budgeting(&mut row, rule.budgeting);
     row.varint(rule.window_ms).varint(rule.target_ppb);
     row.into_bytes()
@@ -122,13 +122,24 @@ pub(crate) fn decode_generation(revision: u64, bytes: &[u8]) -> Result<Generatio
     let rule = Rule {
         checks: read_list(&mut row, read_check)?,
         agents: read_list(&mut row, read_agent)?,
-        duration_us_max: read_option(&mut row, read_ms)?,
+        good: read_criterion(&mut row)?,
         budgeting: read_budgeting(&mut row)?,
         window_ms: row.varint("window")?,
         target_ppb: row.ranged("target", 0, crate::ratio::ONE_PPB - 1)?,
     };
     row.finish("objective row")?;
     Ok(Generation { revision, from_ms, until_ms, service, rule, minutes: Minutes::default() })
+}
+
+fn write_criterion(row: &mut ByteWriter, good: Criterion) {
+    row.bool(good.outcome == CountedOutcome::Pass);
+    write_option(row, good.duration_ms_max, write_ms);
+}
+
+fn read_criterion(row: &mut ByteReader<'_>) -> Result<Criterion, DecodeFault> {
+    let passes = row.bool("good outcome")?;
+    let outcome = if passes { CountedOutcome::Pass } else { CountedOutcome::Fail };
+    Ok(Criterion { outcome, duration_ms_max: read_option(row, read_ms)? })
 }
 
 fn write_list<T>(

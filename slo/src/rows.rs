@@ -78,8 +78,7 @@ impl Ledger {
                 keys.extend(hours.map(|hour| RowKey::Hour(slo.clone(), generation.revision, hour)));
             }
         }
-        let mut rows: Vec<_> =
-            keys.iter().map(|key| (key.to_bytes(), self.row(key))).collect();
+        let mut rows: Vec<_> = keys.iter().map(|key| (key.to_bytes(), self.row(key))).collect();
         rows.sort();
         rows
     }
@@ -161,8 +160,7 @@ impl Ledger {
                 self.series.entry(check.clone()).or_default().insert(agent.clone(), series);
             }
             RowKey::Generation(slo, revision) => {
-                let generation =
-                    values::decode_generation(*revision, value).map_err(unreadable)?;
+                let generation = values::decode_generation(*revision, value).map_err(unreadable)?;
                 self.objectives.entry(slo.clone()).or_default().push(generation);
             }
             RowKey::Hour(slo, revision, hour) => {

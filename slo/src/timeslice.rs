@@ -109,7 +109,8 @@ mod tests {
         // Public gist nobl9-mikec/a1a55d97: the same data as occurrences are 111 of 118.
         let good = [2, 10, 12, 13, 13, 12, 13, 13, 12, 11];
         let total = [4, 10, 12, 13, 14, 15, 14, 13, 12, 11];
-        let runs: Vec<_> = good.iter().zip(total).map(|(&good, all)| (good, all - good, 0)).collect();
+        let runs: Vec<_> =
+            good.iter().zip(total).map(|(&good, all)| (good, all - good, 0)).collect();
         let rule = SliceRule { slice_target_ppb: 950_000_000, ..HALF };
         check(rule, &runs, (0, 600), [6, 4, 0]);
         let whole = Window { from_ms: 0, until_ms: 600_000 };

@@ -47,7 +47,7 @@ pub(crate) fn parse_shorthand(text: &str) -> Option<Shorthand> {
 /// The largest unit that divides: `90000` is `90s`.
 pub(crate) fn show_ms(ms: u64) -> String {
     let units = [(DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m"), (SECOND_MS, "s")];
-    let fits = units.iter().find(|(unit_ms, _)| ms > 0 && ms % unit_ms == 0);
+    let fits = units.iter().find(|(unit_ms, _)| ms > 0 && ms.is_multiple_of(*unit_ms));
     fits.map_or_else(|| format!("{ms}ms"), |(unit_ms, unit)| format!("{}{unit}", ms / unit_ms))
 }
 

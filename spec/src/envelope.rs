@@ -4,7 +4,7 @@ use crate::check::Check;
 use crate::document::DocumentKind;
 use crate::fault::{Slug, shown};
 use crate::metadata::Metadata;
-use crate::reader::{Fields, Value, nearest};
+use crate::reader::{Fields, Value, any_of, instead_of};
 use crate::service::Service;
 use crate::sli::Sli;
 use crate::slo::Slo;
@@ -103,13 +103,8 @@ fn read_kind(value: &Value<'_>, version: ApiVersion) -> Option<&'static str> {
     if let Some(kind) = kinds.iter().find(|kind| **kind == text) {
         return Some(*kind);
     }
-    let list = kinds.join(", ");
-    if version.later_kinds().contains(&text) {
-        return value.fault(Slug::NotSupportedYet, format!("one of {list}"), shown(text));
+    match version.later_kinds().contains(&text) {
+        true => value.fault(Slug::NotSupportedYet, any_of(kinds), shown(text)),
+        false => value.fault(Slug::UnknownKind, instead_of(text, kinds), shown(text)),
     }
-    let expected = match nearest(text, kinds) {
-        Some(near) => format!("{near} (the nearest of {list})"),
-        None => format!("one of {list}"),
-    };
-    value.fault(Slug::UnknownKind, expected, shown(text))
 }

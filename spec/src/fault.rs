@@ -78,6 +78,31 @@ pub struct Faults {
 }
 
 impl Slug {
+    pub const ALL: [Self; 22] = [
+        Self::Syntax,
+        Self::TooLarge,
+        Self::UnknownApiVersion,
+        Self::UnknownKind,
+        Self::UnknownField,
+        Self::DuplicateField,
+        Self::MissingField,
+        Self::WrongType,
+        Self::OutOfRange,
+        Self::UnknownValue,
+        Self::BadName,
+        Self::BadDuration,
+        Self::BadNumber,
+        Self::BadUrl,
+        Self::BadAddress,
+        Self::BadRegexp,
+        Self::BadGlob,
+        Self::BadDigest,
+        Self::Conflict,
+        Self::DuplicateName,
+        Self::UnknownReference,
+        Self::NotSupportedYet,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Syntax => "syntax",

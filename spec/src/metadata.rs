@@ -20,7 +20,7 @@ impl Metadata {
         let labels = fields.maybe("labels", read_labels);
         let annotations = fields.maybe("annotations", read_annotations);
         fields.finish();
-        (labels?, annotations?);
+        labels.and(annotations)?;
         Some(Self { name: name?, display_name: display_name? })
     }
 }

@@ -85,10 +85,10 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Text without quotes: a number or a boolean.
-    pub(crate) fn plain(&self, expected: &str) -> Option<&'a str> {
+    /// Text that may be a number or a boolean.
+    pub(crate) fn typed(&self, expected: &str) -> Option<&'a str> {
         match &self.node.content {
-            Content::Scalar(scalar) if scalar.plain && !scalar.is_null() => Some(&scalar.text),
+            Content::Scalar(scalar) if scalar.typed && !scalar.is_null() => Some(&scalar.text),
             _ => self.wrong_type(expected),
         }
     }
@@ -96,6 +96,7 @@ impl<'a> Value<'a> {
     pub(crate) fn fields(&self) -> Option<Fields<'a>> {
         match &self.node.content {
             Content::Mapping(entries) => {
+                self.check_count(entries.len())?;
                 Some(Fields { value: self.clone(), entries, known: Vec::new() })
             }
             _ => self.wrong_type("a mapping"),
@@ -224,11 +225,10 @@ impl<'a> Fields<'a> {
         names.iter().for_each(|name| self.is_known(name));
         let present: Vec<&'static str> =
             names.iter().copied().filter(|name| self.has(name)).collect();
-        let expected = || format!("one of {}", names.join(", "));
         match present[..] {
             [name] => Some(name),
-            [] => self.fault(Slug::MissingField, expected(), "none of them"),
-            _ => self.fault(Slug::Conflict, expected(), present.join(" and ")),
+            [] => self.fault(Slug::MissingField, any_of(names), "none of them"),
+            _ => self.fault(Slug::Conflict, any_of(names), present.join(" and ")),
         }
     }
 
@@ -254,7 +254,7 @@ impl<'a> Fields<'a> {
     fn expected_instead_of(&self, name: &str) -> String {
         match nearest(name, &self.known) {
             Some(near) => format!("{near} (the nearest known field)"),
-            None => format!("one of {}", self.known.join(", ")),
+            None => any_of(&self.known),
         }
     }
 
@@ -270,8 +270,24 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// What a fault expects where one of `words` belongs.
+pub(crate) fn any_of(words: &[&str]) -> String {
+    match words {
+        [word] => (*word).to_owned(),
+        words => format!("one of {}", words.join(", ")),
+    }
+}
+
+/// The same, with the one that was probably meant first.
+pub(crate) fn instead_of(word: &str, words: &[&str]) -> String {
+    match (nearest(word, words), words) {
+        (Some(near), [_, _, ..]) => format!("{near} (the nearest of {})", words.join(", ")),
+        _ => any_of(words),
+    }
+}
+
 /// The candidate with the fewest edits, if they are at most a third of its letters.
-pub(crate) fn nearest<'n>(name: &str, candidates: &[&'n str]) -> Option<&'n str> {
+fn nearest<'n>(name: &str, candidates: &[&'n str]) -> Option<&'n str> {
     const NAME_CHARS_MAX: usize = 64;
     let name: Vec<char> = name.chars().take(NAME_CHARS_MAX).flat_map(char::to_lowercase).collect();
     let measured = candidates.iter().map(|candidate| (edits(&name, candidate), *candidate));

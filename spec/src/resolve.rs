@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::document::Documents;
+use crate::document::{DocumentKind, Documents};
 use crate::fault::{Fault, Faults, Slug};
 use crate::limits::DOCUMENTS_MAX;
 use crate::sli::RatioMetric;
-use crate::slo::Indicator;
+use crate::slo::{Indicator, Slo};
 use crate::written::Written;
 
 impl Documents {
@@ -17,79 +17,89 @@ impl Documents {
     /// # Errors
     /// Every reference that leads nowhere, at the place where it was written.
     pub fn resolve(&self) -> Result<(), Faults> {
-        let mut faults = Faults::default();
-        self.resolve_count(&mut faults);
+        let names = self.names().collect();
+        let mut resolver = Resolver { documents: self, names, faults: Faults::default() };
+        resolver.check_count();
         for sli in &self.slis {
-            self.resolve_ratio(&sli.spec, (&sli.written, "spec"), &mut faults);
+            resolver.check_ratio(&sli.spec, &sli.written, "spec");
         }
         for slo in &self.slos {
-            let services: BTreeSet<&str> = self.services.iter().map(|s| s.name.as_str()).collect();
-            let at = (&slo.written, "spec.service");
-            resolve_name(&slo.service, "Service", &services, at, &mut faults);
-            match &slo.indicator {
-                Indicator::Inline(sli) => {
-                    let at = (&slo.written, "spec.indicator.spec");
-                    self.resolve_ratio(&sli.spec, at, &mut faults);
-                }
-                Indicator::Ref(name) => {
-                    let slis: BTreeSet<&str> = self.slis.iter().map(|s| s.name.as_str()).collect();
-                    let at = (&slo.written, "spec.indicatorRef");
-                    resolve_name(name, "SLI", &slis, at, &mut faults);
-                }
-            }
+            resolver.check_slo(slo);
         }
+        let faults = resolver.faults;
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
+}
 
-    fn resolve_count(&self, faults: &mut Faults) {
-        if self.len() > DOCUMENTS_MAX {
+struct Resolver<'a> {
+    documents: &'a Documents,
+    names: BTreeSet<(DocumentKind, &'a str)>,
+    faults: Faults,
+}
+
+impl Resolver<'_> {
+    fn check_count(&mut self) {
+        let count = self.documents.len();
+        if count > DOCUMENTS_MAX {
             let expected = format!("at most {DOCUMENTS_MAX} documents in force");
-            let last = self.all().last().map(|(_, _, written)| written.clone());
-            let at = (&last.unwrap_or_default(), "document");
-            faults.push(fault_at(at, Slug::TooLarge, expected, self.len().to_string()));
+            self.fault(
+                &Written::default(),
+                "document",
+                Slug::TooLarge,
+                expected,
+                count.to_string(),
+            );
+        }
+    }
+
+    fn check_slo(&mut self, slo: &Slo) {
+        let written = &slo.written;
+        self.check_name(DocumentKind::Service, &slo.service, written, "spec.service");
+        match &slo.indicator {
+            Indicator::Inline(sli) => self.check_ratio(&sli.spec, written, "spec.indicator.spec"),
+            Indicator::Ref(name) => {
+                self.check_name(DocumentKind::Sli, name, written, "spec.indicatorRef");
+            }
         }
     }
 
     /// Names are looked up in `total`, whose selection is that of the whole ratio.
-    fn resolve_ratio(&self, ratio: &RatioMetric, at: (&Written, &str), faults: &mut Faults) {
-        let (written, spec) = at;
+    fn check_ratio(&mut self, ratio: &RatioMetric, written: &Written, spec: &str) {
         let total = format!("{spec}.ratioMetric.total.metricSource.spec");
-        let checks: BTreeSet<&str> = self.checks.iter().map(|c| c.name.as_str()).collect();
-        for (index, name) in ratio.checks.iter().enumerate() {
+        for (index, check) in ratio.checks.iter().enumerate() {
             let path = format!("{total}.checks[{index}]");
-            resolve_name(name, "Check", &checks, (written, &path), faults);
+            self.check_name(DocumentKind::Check, check, written, &path);
         }
         for (index, agent) in ratio.agents.iter().enumerate() {
-            let runs = |name: &String| self.check(name).is_none_or(|c| c.agents.includes(agent));
-            if ratio.checks.iter().any(runs) {
-                continue;
+            // An agent that runs none of them would be counted as if it had nothing to say.
+            if !self.runs_any(agent, &ratio.checks) {
+                let path = format!("{total}.agents[{index}]");
+                let expected = "an agent that runs one of the checks".to_owned();
+                self.fault(written, &path, Slug::Conflict, expected, agent.clone());
             }
-            // It would never be expected to say anything, and the objective would look whole.
-            let path = format!("{total}.agents[{index}]");
-            let expected = "an agent that runs one of the checks".to_owned();
-            let fault = fault_at((written, &path), Slug::Conflict, expected, agent.clone());
-            faults.push(fault);
         }
     }
-}
 
-fn resolve_name(
-    name: &str,
-    kind: &str,
-    known: &BTreeSet<&str>,
-    at: (&Written, &str),
-    faults: &mut Faults,
-) {
-    if !known.contains(name) {
-        let expected = format!("the name of a {kind} in force");
-        faults.push(fault_at(at, Slug::UnknownReference, expected, name.to_owned()));
+    /// A check that is not there is a fault already, and no second one.
+    fn runs_any(&self, agent: &str, checks: &[String]) -> bool {
+        let runs = |check: &String| {
+            self.documents.check(check).is_none_or(|check| check.agents.includes(agent))
+        };
+        checks.iter().any(runs)
     }
-}
 
-fn fault_at(at: (&Written, &str), slug: Slug, expected: String, got: String) -> Fault {
-    let (written, path) = at;
-    let place = written.place_of(path).or_else(|| written.position());
-    let (file, line, column) =
-        place.map_or_else(|| (Arc::from("-"), 1, 1), |p| (p.file, p.line, p.column));
-    Fault { file, line, column, path: path.to_owned(), expected, got, slug }
+    fn check_name(&mut self, kind: DocumentKind, name: &str, written: &Written, path: &str) {
+        if !self.names.contains(&(kind, name)) {
+            let expected = format!("{kind}/{name} to be in force");
+            let got = "no such document".to_owned();
+            self.fault(written, path, Slug::UnknownReference, expected, got);
+        }
+    }
+
+    fn fault(&mut self, at: &Written, path: &str, slug: Slug, expected: String, got: String) {
+        let place = at.place_of(path).or_else(|| at.position());
+        let (file, line, column) =
+            place.map_or_else(|| (Arc::from("-"), 1, 1), |p| (p.file, p.line, p.column));
+        self.faults.push(Fault { file, line, column, path: path.to_owned(), expected, got, slug });
+    }
 }

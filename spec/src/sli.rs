@@ -115,7 +115,7 @@ impl RatioMetric {
         let total = fields.need("total", |value| Source::read(value, Side::Total));
         let same = check_same_runs(&fields, good.as_ref(), bad.as_ref(), total.as_ref());
         fields.finish();
-        (counter?, side?, same?);
+        counter.and(side).and(same)?;
         let total = total?;
         let good = match (good?, bad?) {
             (Some(good), _) => good.good_when(),
@@ -162,6 +162,9 @@ impl Source {
         }
         if side == Side::Good {
             duration_ms_max = fields.maybe("durationMsMax", Value::latency_ms);
+        } else if let Some(value) = fields.get("durationMsMax") {
+            let expected = "a time limit under good only (a slower run is then bad)";
+            duration_ms_max = value.fault(Slug::Conflict, expected, "durationMsMax");
         }
         fields.finish();
         Some(Self {

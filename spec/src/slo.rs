@@ -168,7 +168,7 @@ fn read_time_window(value: &Value<'_>) -> Option<u64> {
         }),
     };
     fields.finish();
-    (calendar?, rolling?);
+    calendar.and(rolling)?;
     duration_ms
 }
 
@@ -209,7 +209,7 @@ impl Objective {
         let threshold = refuse_threshold_fields(&mut fields, context);
         let composite = refuse_composite_fields(&mut fields);
         fields.finish();
-        (display_name?, slices?, threshold?, composite?);
+        display_name.and(slices).and(threshold).and(composite)?;
         Some(Self { target: target?, slice_target: slice_target?, slice_ms: slice_ms? })
     }
 

@@ -11,7 +11,7 @@ use crate::glob::{GLOB_RULE, Glob};
 use crate::limits::{DESCRIPTION_CHARS_MAX, DISPLAY_NAME_CHARS_MAX, PROBE_TEXT_BYTES_MAX};
 use crate::name::{NAME_RULE, is_name};
 use crate::pattern::Pattern;
-use crate::reader::{Value, nearest};
+use crate::reader::{Value, any_of, instead_of};
 
 impl<'a> Value<'a> {
     pub(crate) fn text(&self) -> Option<&'a str> {
@@ -72,7 +72,7 @@ impl<'a> Value<'a> {
     }
 
     pub(crate) fn boolean(&self) -> Option<bool> {
-        match self.plain("true or false")? {
+        match self.typed("true or false")? {
             "true" => Some(true),
             "false" => Some(false),
             _ => self.wrong_type("true or false"),
@@ -81,7 +81,7 @@ impl<'a> Value<'a> {
 
     pub(crate) fn integer(&self, min: u64, max: u64) -> Option<u64> {
         let expected = format!("a whole number from {min} to {max}");
-        let text = self.plain(&expected)?;
+        let text = self.typed(&expected)?;
         let digits = text.strip_prefix('-').unwrap_or(text);
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return self.wrong_type(expected);
@@ -96,15 +96,15 @@ impl<'a> Value<'a> {
         self.integer(1, 24 * 60 * 60 * 1_000)
     }
 
-    /// A decimal times 10^`digits`, from `min` to `max` (both scaled), `expected` in words.
+    /// A decimal without sign or exponent, times 10^`digits`, exactly.
     pub(crate) fn decimal(&self, digits: usize, expected: &str) -> Option<u64> {
-        let text = self.plain(expected)?;
+        let text = self.typed(expected)?;
         match parse_scaled(text, digits) {
             Ok(number) => Some(number),
             Err(DecimalFault::NotADecimal) => self.fault(Slug::BadNumber, expected, shown(text)),
             Err(DecimalFault::TooLarge) => self.fault(Slug::OutOfRange, expected, shown(text)),
             Err(DecimalFault::TooPrecise) => {
-                let expected = format!("{expected} with at most {digits} digits behind the point");
+                let expected = format!("{expected} (digits behind the point: at most {digits})");
                 self.fault(Slug::BadNumber, expected, shown(text))
             }
         }
@@ -169,15 +169,14 @@ impl<'a> Value<'a> {
     /// One of a closed list of words, exactly as written there.
     pub(crate) fn choice<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
         let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let text = self.scalar(&format!("one of {}", names.join(", ")))?.text.as_str();
-        if let Some((_, choice)) = words.iter().find(|(word, _)| *word == text) {
-            return Some(*choice);
+        let text = self.scalar(&any_of(&names))?.text.as_str();
+        match words.iter().find(|(word, _)| *word == text) {
+            Some((_, choice)) => Some(*choice),
+            None => {
+                let got = self.node.content.describe();
+                self.fault(Slug::UnknownValue, instead_of(text, &names), got)
+            }
         }
-        let expected = match nearest(text, &names) {
-            Some(near) => format!("{near} (the nearest of {})", names.join(", ")),
-            None => format!("one of {}", names.join(", ")),
-        };
-        self.fault(Slug::UnknownValue, expected, self.node.content.describe())
     }
 
     pub(crate) fn pattern(&self) -> Option<Pattern> {
@@ -200,6 +199,8 @@ impl<'a> Value<'a> {
         match Url::parse(text) {
             Ok(url) => Some(url),
             Err(reason) => {
+                // What stands before an @ may be a password: it is not repeated.
+                let text = if text.contains('@') { "a URL" } else { text };
                 let got = format!("{} ({})", shown(text), shown(&reason));
                 self.fault(Slug::BadUrl, "an http or https URL", got)
             }

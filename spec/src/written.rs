@@ -2,10 +2,10 @@
 //! compare it with a newer one field by field, and to write it out again for another program.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use crate::yaml::{Content, Node, Scalar};
+use crate::yaml::{Content, Node, Scalar, looks_typed};
 
 /// Where a document began.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Position {
 
 /// The fields of one document as written. Two are equal when they say the same in the same words,
 /// wherever they stood and however they were laid out. The default is an empty document.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Written {
     node: Option<Arc<Node>>,
     file: Option<Arc<str>>,
@@ -66,6 +66,16 @@ impl Written {
             collect_leaves(&mut leaves, String::new(), node);
         }
         leaves
+    }
+}
+
+/// The place only: the fields would bury what stands beside them.
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.position() {
+            Some(Position { file, line, column }) => write!(f, "{file}:{line}:{column}"),
+            None => f.write_str("-"),
+        }
     }
 }
 
@@ -122,7 +132,7 @@ fn write_block(out: &mut String, node: &Node, indent: usize) {
         Content::Mapping(entries) => {
             for (index, (key, value)) in entries.iter().enumerate() {
                 pad(out, if index == 0 { 0 } else { indent });
-                out.push_str(&key_text(&key.text));
+                out.push_str(&plain_or_quoted(&key.text));
                 out.push(':');
                 write_value(out, value, indent + 2);
             }
@@ -151,21 +161,24 @@ fn pad(out: &mut String, indent: usize) {
 }
 
 fn scalar_text(scalar: &Scalar) -> String {
-    match scalar.plain {
+    match scalar.typed {
         true if scalar.is_null() => "null".to_owned(),
-        true if is_safe_plain(&scalar.text) => scalar.text.clone(),
-        _ => quoted(&scalar.text),
+        true => scalar.text.clone(),
+        false => plain_or_quoted(&scalar.text),
     }
 }
 
-fn key_text(key: &str) -> String {
-    if is_safe_plain(key) { key.to_owned() } else { quoted(key) }
+fn plain_or_quoted(text: &str) -> String {
+    if is_safe_plain(text) { text.to_owned() } else { quoted(text) }
 }
 
-/// Characters that mean nothing to YAML anywhere in a plain scalar.
+/// A word that no YAML reads as anything but text (YAML 1.1 reads `no` as a boolean).
 fn is_safe_plain(text: &str) -> bool {
-    let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-    starts_well && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._/".contains(c))
+    const WORDS_OF_YAML_1_1: [&str; 6] = ["y", "n", "yes", "no", "on", "off"];
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._/".contains(c))
+        && !looks_typed(text)
+        && !WORDS_OF_YAML_1_1.contains(&text.to_ascii_lowercase().as_str())
 }
 
 /// A double-quoted YAML scalar: JSON's escapes.

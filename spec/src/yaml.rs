@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput};
+use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput};
 
 use crate::fault::{Fault, Faults, Slug, shown};
 use crate::limits::{
@@ -36,8 +36,8 @@ pub(crate) enum Content {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scalar {
     pub(crate) text: String,
-    /// Written without quotes: only such a text may be a number, a boolean or null.
-    pub(crate) plain: bool,
+    /// Written without quotes, and looks like a number, a boolean or null: only then it may be one.
+    pub(crate) typed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -88,23 +88,45 @@ impl Node {
 }
 
 impl Scalar {
+    fn new(text: &str, style: ScalarStyle) -> Self {
+        let typed = style == ScalarStyle::Plain && looks_typed(text);
+        Self { text: text.to_owned(), typed }
+    }
+
     pub(crate) fn is_null(&self) -> bool {
-        self.plain && matches!(self.text.as_str(), "" | "~" | "null" | "Null" | "NULL")
+        self.typed && is_null(&self.text)
     }
 }
 
 impl Content {
-    /// How a fault names it: `a list`, `number 12`.
+    /// How a fault names it: `a list of 3`, `12`, `text "12"`.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Sequence(items) => format!("a list of {}", items.len()),
             Self::Mapping(entries) => format!("a mapping of {}", entries.len()),
             Self::Scalar(scalar) if scalar.is_null() => "nothing".to_owned(),
             Self::Scalar(Scalar { text, .. }) if text.is_empty() => "empty text".to_owned(),
-            Self::Scalar(Scalar { text, plain: true }) => shown(text),
-            Self::Scalar(Scalar { text, plain: false }) => format!("text \"{}\"", shown(text)),
+            Self::Scalar(Scalar { text, typed: false }) if looks_typed(text) => {
+                format!("text \"{}\"", shown(text))
+            }
+            Self::Scalar(Scalar { text, .. }) => shown(text),
         }
     }
+}
+
+fn is_null(text: &str) -> bool {
+    matches!(text, "" | "~" | "null" | "Null" | "NULL")
+}
+
+/// Whether a text without quotes may mean something else than itself. `10s` and `1.20` count too:
+/// only the field that reads them knows.
+pub(crate) fn looks_typed(text: &str) -> bool {
+    let part = |c: char| c.is_ascii_alphanumeric() || "+-._".contains(c);
+    let starts_like_number = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
+    let has_digit = text.contains(|c: char| c.is_ascii_digit());
+    is_null(text)
+        || matches!(text, "true" | "True" | "TRUE" | "false" | "False" | "FALSE")
+        || (starts_like_number && has_digit && text.chars().all(part))
 }
 
 /// Reads every document of one file. A document that cannot be read costs one fault, and reading
@@ -165,6 +187,10 @@ impl Trouble {
         Self { fatal: true, ..Self::new(mark, Slug::TooLarge, expected, got) }
     }
 
+    fn too_deep(mark: Marker) -> Self {
+        Self::new(mark, Slug::TooLarge, format!("at most {NESTING_MAX} levels of nesting"), "more")
+    }
+
     fn into_fault(self, file: &Arc<str>) -> Fault {
         Fault {
             file: file.clone(),
@@ -180,6 +206,9 @@ impl Trouble {
 
 impl From<ScanError> for Trouble {
     fn from(error: ScanError) -> Self {
+        if *error.kind() == ErrorKind::RecursionLimitExceeded {
+            return Self::too_deep(*error.marker());
+        }
         Self::new(*error.marker(), Slug::Syntax, "YAML", shown(&error.info()))
     }
 }
@@ -206,7 +235,19 @@ struct Open {
 
 enum Inside {
     Sequence(Vec<Node>),
-    Mapping { entries: Vec<(Key, Node)>, key: Option<Key> },
+    Mapping {
+        entries: Vec<(Key, Node)>,
+        /// The line of each key so far.
+        lines: BTreeMap<String, u32>,
+        /// A key that waits for its value.
+        key: Option<Key>,
+    },
+}
+
+impl Inside {
+    fn new_mapping() -> Self {
+        Self::Mapping { entries: Vec::new(), lines: BTreeMap::new(), key: None }
+    }
 }
 
 /// A finished node with what an alias to it would cost.
@@ -268,9 +309,7 @@ impl Builder {
             Event::SequenceStart(_, anchor, None) => {
                 self.open(anchor, span, Inside::Sequence(Vec::new()))
             }
-            Event::MappingStart(_, anchor, None) => {
-                self.open(anchor, span, Inside::Mapping { entries: Vec::new(), key: None })
-            }
+            Event::MappingStart(_, anchor, None) => self.open(anchor, span, Inside::new_mapping()),
             Event::SequenceEnd | Event::MappingEnd => self.close(span),
             _ => Ok(None),
         }
@@ -285,8 +324,7 @@ impl Builder {
     ) -> Result<Option<Node>, Trouble> {
         let weight_bytes = NODE_WEIGHT_BYTES + text.len();
         self.weigh(weight_bytes, span)?;
-        let plain = style == ScalarStyle::Plain;
-        let content = Content::Scalar(Scalar { text: text.to_owned(), plain });
+        let content = Content::Scalar(Scalar::new(text, style));
         let node = Node { content, line: line_of(span.start), column: column_of(span.start) };
         self.place(anchor, Measured { node, weight_bytes, depth: 0 }, span)
     }
@@ -339,9 +377,9 @@ impl Builder {
         open.depth_inside = open.depth_inside.max(depth);
         match &mut open.inside {
             Inside::Sequence(items) => items.push(node),
-            Inside::Mapping { entries, key } => match key.take() {
+            Inside::Mapping { entries, lines, key } => match key.take() {
                 Some(key) => entries.push((key, node)),
-                None => *key = Some(as_key(node, entries, span)?),
+                None => *key = Some(as_key(node, lines, span)?),
             },
         }
         Ok(None)
@@ -360,22 +398,21 @@ impl Builder {
         if self.open.len() + inside <= NESTING_MAX {
             return Ok(());
         }
-        let expected = format!("at most {NESTING_MAX} levels of nesting");
-        Err(Trouble::new(span.start, Slug::TooLarge, expected, "more"))
+        Err(Trouble::too_deep(span.start))
     }
 }
 
-fn as_key(node: Node, entries: &[(Key, Node)], span: Span) -> Result<Key, Trouble> {
-    let Content::Scalar(Scalar { text, plain }) = node.content else {
+fn as_key(node: Node, lines: &mut BTreeMap<String, u32>, span: Span) -> Result<Key, Trouble> {
+    let Content::Scalar(Scalar { text, .. }) = node.content else {
         let got = node.content.describe();
         return Err(Trouble::new(span.start, Slug::Syntax, "a key that is text", got));
     };
-    if plain && text == "<<" {
+    if text == "<<" {
         let expected = "keys written out";
         return Err(Trouble::new(span.start, Slug::NotSupportedYet, expected, "merge key <<"));
     }
-    if let Some((first, _)) = entries.iter().find(|(key, _)| key.text == text) {
-        let expected = format!("{} once (first on line {})", shown(&text), first.line);
+    if let Some(first) = lines.insert(text.clone(), node.line) {
+        let expected = format!("{} once (first on line {first})", shown(&text));
         return Err(Trouble::new(span.start, Slug::DuplicateField, expected, "it again"));
     }
     Ok(Key { text, line: node.line, column: node.column })

@@ -59,8 +59,8 @@ impl Installation {
         }
         let first = &self.replicas[0];
         program::must(&["aggregator", "init", "--config", path(&first.config)]);
-        for replica in &self.replicas[1..] {
-            let bundle = first.data.join(format!("bundle-{}", replica.name));
+        for (at, replica) in self.replicas.iter().enumerate().skip(1) {
+            let bundle = first.data.join(format!("identity/node-{}.bundle", at + 1));
             let config = path(&replica.config);
             program::must(&["aggregator", "init", "--config", config, "--bundle", path(&bundle)]);
         }

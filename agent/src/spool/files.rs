@@ -94,6 +94,14 @@ impl FileOps for RealFiles {
     }
 }
 
+/// Replaces a small file as a whole, durably: readers find the old bytes or the new ones.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), SpoolFault> {
+    let new = path.with_extension("new");
+    RealFiles.create(&new, bytes).map_err(|fault| fault.at(&new))?;
+    // A crash here leaves the old file and a `.new` beside it; the next replacement overwrites it.
+    RealFiles.rename(&new, path).map_err(|fault| fault.at(path))
+}
+
 fn sync_dir_of(path: &Path) -> Result<(), WriteFault> {
     let dir = path.parent().unwrap_or(Path::new("."));
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(WriteFault::Sync)

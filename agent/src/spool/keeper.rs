@@ -1,7 +1,6 @@
 //! The thread that owns the spool: disks may stall, the event loop must not.
 //!
-//! Orders are carried out one after the other; each gives exactly one report, except `Acked`, which
-//! gives one only when it fails.
+//! Orders are carried out one after the other, and each gives exactly one report.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -21,8 +20,8 @@ pub enum Order {
     Fetch { epoch: u64, seq: u64 },
     /// Everything of `epoch` below `seq_end` was accepted.
     Acked { epoch: u64, seq_end: u64 },
-    /// Take the batch that holds `seq`, and all after it, out of the spool.
-    SetAside { epoch: u64, seq: u64 },
+    /// Make `seq` the number of the next batch; see [`Spool::rejoin`].
+    Rejoin { epoch: u64, seq: u64 },
 }
 
 /// What came of it.
@@ -33,7 +32,9 @@ pub enum Report {
     /// Not durable; the record comes back so that the same bytes can be tried again.
     NotAppended { record: Record, fault: SpoolFault },
     Fetched(Option<SealedBatch>),
-    IsAside(Damage),
+    /// What was acknowledged and could be deleted is. `bytes` is the size of the spool now.
+    Trimmed { bytes: u64 },
+    Rejoined(Damage),
     /// The spool cannot go on in this process.
     Broken(SpoolFault),
 }
@@ -80,27 +81,22 @@ fn keep<F: FileOps>(
     outbox: &mpsc::Sender<Report>,
 ) {
     while let Ok(order) = inbox.recv() {
-        if let Some(report) = carry_out(&mut spool, order)
-            && outbox.blocking_send(report).is_err()
-        {
+        if outbox.blocking_send(carry_out(&mut spool, order)).is_err() {
             return;
         }
     }
 }
 
-fn carry_out<F: FileOps>(spool: &mut Spool<F>, order: Order) -> Option<Report> {
+fn carry_out<F: FileOps>(spool: &mut Spool<F>, order: Order) -> Report {
     let done = match order {
-        Order::Append(record) => return Some(append(spool, record)),
-        Order::Fetch { epoch, seq } => spool.fetch(epoch, seq).map(|got| Some(Report::Fetched(got))),
-        Order::Acked { epoch, seq_end } => spool.acked(epoch, seq_end).map(|()| None),
-        Order::SetAside { epoch, seq } => {
-            spool.set_aside_from(epoch, seq).map(|damage| Some(Report::IsAside(damage)))
+        Order::Append(record) => return append(spool, record),
+        Order::Fetch { epoch, seq } => spool.fetch(epoch, seq).map(Report::Fetched),
+        Order::Acked { epoch, seq_end } => {
+            spool.acked(epoch, seq_end).map(|()| Report::Trimmed { bytes: spool.bytes() })
         }
+        Order::Rejoin { epoch, seq } => spool.rejoin(epoch, seq).map(Report::Rejoined),
     };
-    match done {
-        Ok(report) => report,
-        Err(fault) => Some(Report::Broken(fault)),
-    }
+    done.unwrap_or_else(Report::Broken)
 }
 
 fn append<F: FileOps>(spool: &mut Spool<F>, record: Record) -> Report {

@@ -14,7 +14,7 @@
 //! only the aggregator knows: its `Welcome` names the next number it wants. If that lies behind the
 //! damage, all of it had arrived and nothing is lost. If not, the numbers from the damage on are
 //! given out anew (nobody has accepted them), and the first batch so numbered says, for each check,
-//! how many runs were lost: `spool_damaged`. The agent does that, see `agent/resync.rs`.
+//! how many runs were lost: `spool_damaged`. The agent does that, see `agent/outbox.rs`.
 //!
 //! **When full** the oldest batches stay; `append` refuses, and the agent counts what it cannot
 //! keep (`spool_full`).
@@ -37,7 +37,7 @@ use proofmark_evidence::SealedBatch;
 use crate::limits::SEGMENT_BYTES_MAX;
 use segment::{Ending, Segment};
 
-pub use files::{FileOps, RealFiles, WriteFault};
+pub use files::{FileOps, RealFiles, WriteFault, replace_file};
 pub use keeper::{Keeper, Order, Report};
 pub use record::{NotABatch, Record};
 
@@ -148,26 +148,26 @@ impl<F: FileOps> Spool<F> {
         Ok(())
     }
 
-    /// Takes the batch that holds `seq`, and everything after it, out of the spool; the files
-    /// stay beside. For batches that no aggregator will take.
-    pub fn set_aside_from(&mut self, epoch: u64, seq: u64) -> Result<Damage, SpoolFault> {
-        let mut damage = Damage { files: Vec::new() };
+    /// Makes `seq` of `epoch` the number of the next record. Batches that hold it or come after it
+    /// are ones no aggregator will take: they leave the spool, and their files stay beside. So do
+    /// the ones before it, if they end elsewhere than at `seq`.
+    pub fn rejoin(&mut self, epoch: u64, seq: u64) -> Result<Damage, SpoolFault> {
         self.forget_unsure_tail()?;
+        let mut files = Vec::new();
         let found = self.segments.iter().position(|segment| segment.find(epoch, seq).is_some());
-        let Some(first) = found else { return Ok(damage) };
-        while self.segments.len() > first + 1 {
-            let segment = self.segments.pop_back().expect("longer than first + 1");
-            damage.files.push(self.put_beside(&segment.path)?);
+        while let Some(first) = found
+            && self.segments.len() > first + 1
+        {
+            files.extend(self.put_newest_beside()?);
         }
-        // A crash here leaves a shorter spool that still holds `seq`; it will be refused again.
-        let newest = self.segments.back_mut().expect("position found one");
-        let at = newest.forget_from(epoch, seq);
-        let path = newest.path.clone();
-        damage.files.push(self.keep_until(&path, at)?);
-        if at <= segment::START_BYTES {
-            self.segments.pop_back();
+        // A crash here leaves a shorter spool that still holds `seq`; the next resync comes back.
+        if found.is_some() {
+            files.push(self.cut_newest_from(epoch, seq)?);
         }
-        Ok(damage)
+        while self.segments.back().is_some_and(|newest| newest.end() != Some((epoch, seq))) {
+            files.extend(self.put_newest_beside()?);
+        }
+        Ok(Damage { files })
     }
 
     /// The newest batch, acknowledged or not: where the chain goes on.
@@ -240,6 +240,24 @@ impl<F: FileOps> Spool<F> {
         }
         self.tail_is_unsure = false;
         Ok(())
+    }
+
+    fn put_newest_beside(&mut self) -> Result<Option<String>, SpoolFault> {
+        let Some(newest) = self.segments.back() else { return Ok(None) };
+        let path = newest.path.clone();
+        let name = self.put_beside(&path)?;
+        self.segments.pop_back();
+        Ok(Some(name))
+    }
+
+    fn cut_newest_from(&mut self, epoch: u64, seq: u64) -> Result<String, SpoolFault> {
+        let newest = self.segments.back_mut().expect("the caller found `seq` in it");
+        let (path, at) = (newest.path.clone(), newest.forget_from(epoch, seq));
+        let name = self.keep_until(&path, at)?;
+        if at <= segment::START_BYTES {
+            self.segments.pop_back();
+        }
+        Ok(name)
     }
 
     fn put_beside(&mut self, path: &Path) -> Result<String, SpoolFault> {

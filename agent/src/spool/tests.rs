@@ -354,7 +354,7 @@ fn what_is_set_aside_can_be_replaced_by_other_batches_with_the_same_numbers() {
     let records = records(4);
     let disk = filled(&records);
     let (mut spool, _) = open(&disk);
-    let damage = spool.set_aside_from(1, 5).expect("aside");
+    let damage = spool.rejoin(1, 5).expect("aside");
     assert_eq!(damage.files.len(), 1);
     assert_eq!(stored(&spool), numbers(&records[..2]));
     let other = record(1, 5, 7, "another batch");
@@ -368,10 +368,33 @@ fn what_is_set_aside_can_be_replaced_by_other_batches_with_the_same_numbers() {
 fn setting_everything_aside_leaves_an_empty_spool() {
     let disk = filled(&records(2));
     let (mut spool, _) = open(&disk);
-    spool.set_aside_from(1, 1).expect("aside");
+    spool.rejoin(1, 1).expect("aside");
     assert_eq!(stored(&spool), []);
     spool.append(&record(1, 1, 1, "")).expect("room");
     assert_eq!(stored(&open(&disk).0), [(1, 2)]);
+}
+
+#[test]
+fn rejoining_beyond_or_in_another_epoch_starts_afresh_and_deletes_nothing() {
+    for (epoch, seq) in [(1, 100), (2, 1)] {
+        let disk = filled(&records(2));
+        let bytes = disk.read(&disk.paths()[0]);
+        let (mut spool, _) = open(&disk);
+        let damage = spool.rejoin(epoch, seq).expect("rejoins");
+        assert_eq!(disk.read(&Path::new(DIR).join(&damage.files[0])), bytes);
+        spool.append(&record(epoch, seq, 1, "")).expect("room");
+        let (spool, damage) = open(&disk);
+        assert_eq!(damage, None);
+        assert!(spool.fetch(epoch, seq).expect("reads").is_some());
+    }
+}
+
+#[test]
+fn rejoining_where_the_spool_ends_changes_nothing() {
+    let disk = filled(&records(2));
+    let (mut spool, _) = open(&disk);
+    assert_eq!(spool.rejoin(1, 5).expect("rejoins"), Damage { files: vec![] });
+    assert_eq!(stored(&spool), numbers(&records(2)));
 }
 
 /// Every write of a small life fails once in each way. Afterwards everything acknowledged is
@@ -443,7 +466,7 @@ fn the_real_disk_does_what_the_test_disk_does() {
     let open = || Spool::open(RealFiles, dir.path(), ROOM).expect("opens");
     let (mut spool, _) = open();
     records.iter().for_each(|record| spool.append(record).expect("room"));
-    spool.set_aside_from(1, 5).expect("aside");
+    spool.rejoin(1, 5).expect("aside");
     spool.append(&records[2]).expect("room");
     drop(spool);
     let (mut spool, damage) = open();

@@ -121,9 +121,7 @@ fn check_names(
 
 fn check_signature(leaf: &Leaf, standing: &Standing) -> Result<(), AdmissionFault> {
     leaf.verify(&standing.key).map_err(|fault| match fault {
-        LeafFault::Signature(_) => {
-            AdmissionFault::BadSignature { expected: standing.key.key_id() }
-        }
+        LeafFault::Signature(_) => AdmissionFault::BadSignature { expected: standing.key.key_id() },
         other => BatchFault::from(other).into(),
     })
 }

@@ -5,12 +5,13 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use proofmark_evidence::{
-    AgentName, CheckResult, DirSource, LogReader, OpenBatch, Outcome, ResultId, SealedBatch,
+    AgentName, CheckResult, DirSource, LogReader, OpenBatch, ResultId, SealedBatch,
     prove_result,
 };
 
 use super::Api;
 use super::problem::Problem;
+use crate::views::family;
 use crate::views::model::{MeasurementView, ProblemView, ResultView};
 
 type IdParts = Path<(String, u64, u64)>;
@@ -110,19 +111,10 @@ fn view(id: &ResultId, leaf_index: u64, open: &OpenBatch, result: &CheckResult) 
         spec_revision: check.spec_revision,
         scheduled_at_ms: open.scheduled_at_ms(result),
         outcome: result.outcome.slug().to_owned(),
-        state: state(&result.outcome),
+        state: family(&result.outcome),
         duration_us: result.duration_us,
         measurements: measurements.collect(),
         detail: result.detail.clone(),
         leaf_index,
-    }
-}
-
-/// The family of an outcome, as the views name it.
-pub fn state(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Pass => "pass",
-        Outcome::Fail(_) => "fail",
-        Outcome::Unknown(_) => "unknown",
     }
 }

@@ -16,7 +16,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use raft::eraftpb::{Entry, HardState, Message, MessageType};
+use raft::eraftpb::MessageType;
 use raft::{RawNode, StateRole};
 
 use super::election;
@@ -30,6 +30,7 @@ use crate::limits::{
 };
 
 pub use super::guard::Refused;
+pub use raft::eraftpb::{Entry, HardState, Message};
 
 /// The driver of one replica, reading its log through `S`.
 pub struct Driver<S: LogSource> {
@@ -66,6 +67,8 @@ pub struct DriverConfig {
     pub applied: u64,
     /// Where the election timeouts come from.
     pub jitter_seed: u64,
+    /// Newest entries kept in memory, in bytes: `limits::LOG_TAIL_BYTES_MAX`, or less in a test.
+    pub tail_bytes_max: usize,
 }
 
 /// What the caller must do after a round of inputs.
@@ -90,8 +93,8 @@ pub struct WriteTask {
     pub entries: Vec<Entry>,
     /// Replaces the older one.
     pub hard_state: Option<HardState>,
-    /// Whether a promise depends on it. Without it the write may wait for the next flush: it holds
-    /// no more than a newer commit index, which a restart learns again.
+    /// Whether a promise depends on it. If not it may wait for the next flush, and counts as durable
+    /// at once: it holds no more than a newer commit index, which a restart learns again.
     pub must_sync: bool,
 }
 
@@ -148,7 +151,7 @@ impl<S: LogSource> Driver<S> {
         }
         // The commit index is written without a flush; what was applied was committed all the same.
         recovered.hard_state.commit = recovered.hard_state.commit.max(applied);
-        let storage = RaftStorage::new(source, recovered);
+        let storage = RaftStorage::new(source, recovered, config.tail_bytes_max);
         let raw = RawNode::new(&raft_config(config), storage, &logger::to_tracing())?;
         let shown = shown(&raw);
         let mut driver = Self {

@@ -117,14 +117,14 @@ impl LogStore {
         Ok(Recovered { hard_state, voters: voters.voters, last_index })
     }
 
-    /// Writes tasks as one record. With `sync` it is durable when this returns.
+    /// Writes tasks as one record; it is durable when this returns.
     ///
     /// One record, one checksum: a crash leaves all of these tasks or none, and a task that
     /// overwrites a conflicting suffix does so in the same stroke.
     ///
     /// # Errors
     /// The record may be on disk or not; the caller must not go on.
-    pub fn write(&self, tasks: &[WriteTask], sync: bool) -> raft_engine::Result<()> {
+    pub fn write(&self, tasks: &[WriteTask]) -> raft_engine::Result<()> {
         let mut batch = LogBatch::default();
         for task in tasks {
             batch.add_entries::<OwnEntry>(GROUP, &task.entries)?;
@@ -132,7 +132,7 @@ impl LogStore {
                 batch.put_message(GROUP, HARD_STATE.to_vec(), hard_state)?;
             }
         }
-        self.engine.write(&mut batch, sync)?;
+        self.engine.write(&mut batch, true)?;
         // A crash here leaves entries nobody was told about: start-up takes them for durable,
         // which they are, and the leader of the day keeps or replaces them.
         Ok(())
@@ -240,7 +240,7 @@ mod tests {
             let (store, _) = LogStore::open(dir.path(), IDENTITY_A).unwrap();
             let first = task(1, entries(1..4, 1), Some((1, 2, 0)));
             let second = task(2, entries(4..6, 1), Some((1, 2, 3)));
-            store.write(&[first, second], true).unwrap();
+            store.write(&[first, second]).unwrap();
         }
         let (store, recovered) = LogStore::open(dir.path(), IDENTITY_A).unwrap();
         assert_eq!(recovered.last_index, 5);
@@ -253,8 +253,8 @@ mod tests {
         let dir = fresh();
         {
             let (store, _) = LogStore::open(dir.path(), IDENTITY_A).unwrap();
-            store.write(&[task(1, entries(1..9, 1), None)], true).unwrap();
-            store.write(&[task(2, entries(4..6, 2), None)], true).unwrap();
+            store.write(&[task(1, entries(1..9, 1), None)]).unwrap();
+            store.write(&[task(2, entries(4..6, 2), None)]).unwrap();
             assert_eq!(store.fetch(4, 6, u64::MAX).unwrap(), entries(4..6, 2));
         }
         let (store, recovered) = LogStore::open(dir.path(), IDENTITY_A).unwrap();
@@ -268,7 +268,7 @@ mod tests {
     fn a_fetch_stops_at_its_byte_bound_but_gives_at_least_one_entry() {
         let dir = fresh();
         let (store, _) = LogStore::open(dir.path(), IDENTITY_A).unwrap();
-        store.write(&[task(1, entries(1..9, 1), None)], false).unwrap();
+        store.write(&[task(1, entries(1..9, 1), None)]).unwrap();
         assert_eq!(store.fetch(3, 9, 0).unwrap(), entries(3..4, 1));
         assert!(store.fetch(1, 9, 60).unwrap().len() < 8);
     }
@@ -291,8 +291,8 @@ mod tests {
         let dir = fresh();
         {
             let (store, _) = LogStore::open(dir.path(), IDENTITY_A).unwrap();
-            store.write(&[task(1, entries(1..4, 1), Some((1, 1, 0)))], true).unwrap();
-            store.write(&[task(2, entries(4..5, 1), Some((2, 1, 0)))], true).unwrap();
+            store.write(&[task(1, entries(1..4, 1), Some((1, 1, 0)))]).unwrap();
+            store.write(&[task(2, entries(4..5, 1), Some((2, 1, 0)))]).unwrap();
         }
         tear_last_record(dir.path());
         let (store, recovered) = LogStore::open(dir.path(), IDENTITY_A).unwrap();

@@ -37,13 +37,22 @@ impl LogThread {
     /// Takes all that waits, makes it durable with one flush, says so; until told to stop.
     /// While one flush runs the next group gathers, so group commit needs no timer.
     pub(crate) fn run(self) {
+        // Tasks that may wait for the next flush, and do: a crash forgets them, as it may.
+        let mut held = Vec::new();
         loop {
             let queue = self.queue.take(|queue| queue.stop || !queue.tasks.is_empty());
-            if let Some(last) = queue.tasks.last() {
-                self.write(&queue.tasks);
+            let newest = queue.tasks.last().map(|task| task.number);
+            held.extend(queue.tasks);
+            if queue.stop || held.iter().any(|task| task.must_sync) {
+                self.write(&held);
+                held.clear();
                 // A crash here leaves durable entries that nobody confirmed: start-up finds them
                 // and confirms them to the leader of the day.
-                self.inbox.post(|inbox| inbox.persisted = last.number);
+            }
+            // Only the newest of them counts: they hold no entries.
+            held.drain(..held.len().saturating_sub(1));
+            if let Some(number) = newest {
+                self.inbox.post(|inbox| inbox.persisted = number);
             }
             if queue.stop {
                 return;
@@ -52,14 +61,13 @@ impl LogThread {
     }
 
     fn write(&self, tasks: &[WriteTask]) {
-        let sync = tasks.iter().any(|task| task.must_sync);
-        if let Err(cause) = self.store.write(tasks, sync) {
+        if let Err(cause) = self.store.write(tasks) {
             // After a failed flush nobody knows what the disk holds, and trying again can report
             // success for data that is gone. The other replicas have it; this one must not speak.
             tracing::error!(%cause, "raft log could not be written: the process ends here");
             std::process::abort();
         }
-        self.counters.log_flushes.fetch_add(u64::from(sync), Relaxed);
+        self.counters.log_flushes.fetch_add(1, Relaxed);
         self.counters.log_writes.fetch_add(tasks.len() as u64, Relaxed);
     }
 }

@@ -8,8 +8,6 @@ use std::collections::VecDeque;
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{Error, GetEntriesContext, RaftState, Storage, StorageError};
 
-use crate::limits::LOG_TAIL_BYTES_MAX;
-
 /// Reads entries that are durable. Implemented by the log store, and by the simulator's disk.
 pub trait LogSource {
     /// Entries of `low..high`, at least one, stopping before their bytes exceed `bytes_max`.
@@ -41,6 +39,7 @@ pub(crate) struct RaftStorage<S> {
     source: S,
     recovered: Recovered,
     tail: Tail,
+    tail_bytes_max: usize,
 }
 
 /// The newest entries, in memory. `entries[0]` has index `first`; below it only the source knows.
@@ -51,9 +50,10 @@ struct Tail {
 }
 
 impl<S: LogSource> RaftStorage<S> {
-    pub(crate) fn new(source: S, recovered: Recovered) -> Self {
+    pub(crate) fn new(source: S, recovered: Recovered, tail_bytes_max: usize) -> Self {
         let first = recovered.last_index + 1;
-        Self { source, recovered, tail: Tail { first, entries: VecDeque::new(), bytes: 0 } }
+        let tail = Tail { first, entries: VecDeque::new(), bytes: 0 };
+        Self { source, recovered, tail, tail_bytes_max }
     }
 
     /// Takes entries that replace everything from the first one's index on.
@@ -67,7 +67,7 @@ impl<S: LogSource> RaftStorage<S> {
 
     /// Frees memory: entries below `durable_end` (exclusive) can be read from the source.
     pub(crate) fn evict(&mut self, durable_end: u64) {
-        while self.tail.bytes > LOG_TAIL_BYTES_MAX && self.tail.first < durable_end {
+        while self.tail.bytes > self.tail_bytes_max && self.tail.first < durable_end {
             self.tail.pop_front();
         }
     }

@@ -29,11 +29,21 @@ pub struct CertAndKey {
 #[derive(Clone, Copy, Debug)]
 pub enum Subject<'a> {
     /// Server of the agent port, reachable under these hosts and addresses besides its fixed name.
-    Gateway { name: &'a str, hosts: &'a [String] },
+    Gateway {
+        name: &'a str,
+        hosts: &'a [String],
+    },
     /// A node on the peer port: server and client.
-    Peer { node_id: u64, name: &'a str },
-    Operator { name: &'a str },
-    Agent { name: &'a AgentName },
+    Peer {
+        node_id: u64,
+        name: &'a str,
+    },
+    Operator {
+        name: &'a str,
+    },
+    Agent {
+        name: &'a AgentName,
+    },
 }
 
 /// A CA with its key. Certificates name what they are for: nothing else is accepted of them.
@@ -91,11 +101,7 @@ impl Authority {
     }
 
     /// A new key and its certificate.
-    pub fn issue(
-        &self,
-        subject: Subject<'_>,
-        now_ms: u64,
-    ) -> Result<CertAndKey, IdentityFault> {
+    pub fn issue(&self, subject: Subject<'_>, now_ms: u64) -> Result<CertAndKey, IdentityFault> {
         let key = KeyPair::generate().map_err(IdentityFault::Certificate)?;
         let certificate_chain_pem = self.sign(subject, &key, now_ms)?;
         Ok(CertAndKey { certificate_chain_pem, key_pem: key.serialize_pem() })
@@ -204,11 +210,7 @@ fn uri(name: &str) -> Result<SanType, IdentityFault> {
 }
 
 /// Name and validity. The start lies back a little: clocks of a fleet differ.
-fn params(
-    common_name: &str,
-    now_ms: u64,
-    days: i64,
-) -> Result<CertificateParams, IdentityFault> {
+fn params(common_name: &str, now_ms: u64, days: i64) -> Result<CertificateParams, IdentityFault> {
     let now = i64::try_from(now_ms / 1000).ok();
     let now = now.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
     let now = now.ok_or_else(|| bad_certificate(format!("the time {now_ms} ms")))?;

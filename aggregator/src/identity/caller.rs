@@ -25,8 +25,8 @@ impl Role {
         let Some(leaf) = certificates.and_then(|chain| chain.first()) else {
             return Ok(Role::Stranger);
         };
-        let (_, certificate) = X509Certificate::from_der(leaf)
-            .map_err(|fault| unknown_caller(fault.to_string()))?;
+        let (_, certificate) =
+            X509Certificate::from_der(leaf).map_err(|fault| unknown_caller(fault.to_string()))?;
         let names = certificate.subject_alternative_name().ok().flatten();
         let names = names.map_or(&[][..], |extension| &extension.value.general_names);
         let mut uris = names.iter().filter_map(|name| match name {
@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn strange_uris_are_refused() {
-        for uri in ["proofmark://agent/", "proofmark://agent/UP", "proofmark://node/x", "spiffe://a/b"]
+        for uri in
+            ["proofmark://agent/", "proofmark://agent/UP", "proofmark://node/x", "spiffe://a/b"]
         {
             assert!(Role::from_uri(uri).is_err(), "{uri}");
         }

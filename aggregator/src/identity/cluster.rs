@@ -12,9 +12,9 @@ use proofmark_evidence::{Hash, Origin, Policy, PublicKey, SigningKey};
 
 use super::authority::{Authority, CertAndKey, Subject};
 use super::fault::IdentityFault;
+use super::files;
 use super::operator::{OPERATOR_FILE, OperatorIdentity};
 use super::tls::{ClientCertificate, client_config, server_config};
-use super::files;
 
 const NODE_FILE: &str = "node.json";
 const PEER_CA_FILE: &str = "peer-ca.json";
@@ -248,11 +248,8 @@ fn new_key() -> Result<SigningKey, IdentityFault> {
 
 impl NodeFile {
     fn into_identity(self, path: &Path) -> Result<NodeIdentity, IdentityFault> {
-        let bad = |expected, got: String| IdentityFault::Malformed {
-            path: path.into(),
-            expected,
-            got,
-        };
+        let bad =
+            |expected, got: String| IdentityFault::Malformed { path: path.into(), expected, got };
         if self.version != FILE_VERSION {
             return Err(bad("version 1", self.version.to_string()));
         }
@@ -367,7 +364,8 @@ mod tests {
     #[test]
     fn bad_plans_leave_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
-        for nodes in [&[][..], &[(0, "a")], &[(1, "a"), (1, "b")], &[(1, "a"), (2, "a")], &[(1, "A")]]
+        for nodes in
+            [&[][..], &[(0, "a")], &[(1, "a"), (1, "b")], &[(1, "a"), (2, "a")], &[(1, "A")]]
         {
             let got = NodeIdentity::create_cluster(dir.path(), &plan(nodes), NOW_MS);
             assert!(matches!(got, Err(IdentityFault::Plan { .. })), "{nodes:?}");

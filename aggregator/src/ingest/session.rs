@@ -18,14 +18,16 @@ use tonic::{Status, Streaming};
 use proofmark_evidence::AgentName;
 use proofmark_proto as wire;
 use wire::gateway_message::Message as Answer;
-use wire::{Ack, Action, AgentMessage, Batch, Busy, CheckpointNote, GatewayMessage, Hello, Refused};
+use wire::{
+    Ack, Action, AgentMessage, Batch, Busy, CheckpointNote, GatewayMessage, Hello, Refused,
+};
 use wire::{SpecSet, Welcome};
 
 use super::counters::Event;
 use super::gateway::Gateway;
-use super::refusal::{busy, refuse, refusal};
+use super::refusal::{busy, refusal, refuse};
 use super::{AgentDirectory, Handles, Proposer, SpecSnapshot};
-use crate::admission::{Admitted, AdmissionFault, Standing, admit};
+use crate::admission::{AdmissionFault, Admitted, Standing, admit};
 use crate::command::{Command, Reply};
 use crate::consensus::ProposalOutcome;
 use crate::limits::*;
@@ -127,7 +129,10 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
     }
 
     /// Returns the stream when there is more to read from it.
-    async fn apply(&mut self, happened: Happened) -> Result<Option<Streaming<AgentMessage>>, Ended> {
+    async fn apply(
+        &mut self,
+        happened: Happened,
+    ) -> Result<Option<Streaming<AgentMessage>>, Ended> {
         match happened {
             Happened::Received(received) => return self.receive(received).await,
             Happened::Judged(judged) => self.propose(judged),

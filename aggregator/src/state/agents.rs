@@ -16,6 +16,8 @@ pub struct Agent {
     /// The identity life, from 1. Each enrolment of the name begins the next.
     pub epoch: u64,
     pub enrolled_at_ms: u64,
+    /// The leaf that brought this epoch's key: proofs of its results name it.
+    pub enrol_leaf_index: u64,
     /// Everything below it, in this epoch, is in the log.
     pub next_seq: u64,
     /// Header hash of the newest batch of this epoch; ZERO before the first.
@@ -24,6 +26,14 @@ pub struct Agent {
     pub accepted_at_ms: Option<u64>,
     pub is_retired: bool,
     pub(super) recent: Recent,
+}
+
+/// What begins an identity life.
+pub(super) struct NewLife {
+    pub(super) key: PublicKey,
+    pub(super) epoch: u64,
+    pub(super) at_ms: u64,
+    pub(super) leaf_index: u64,
 }
 
 /// All agents by name. Names are never forgotten, so that an epoch is never used twice.
@@ -91,11 +101,12 @@ impl Agents {
     }
 
     /// Begins an identity life.
-    pub(super) fn enrol(&mut self, name: AgentName, key: PublicKey, epoch: u64, at_ms: u64) {
+    pub(super) fn enrol(&mut self, name: AgentName, new: NewLife) {
         let agent = Agent {
-            key,
-            epoch,
-            enrolled_at_ms: at_ms,
+            key: new.key,
+            epoch: new.epoch,
+            enrolled_at_ms: new.at_ms,
+            enrol_leaf_index: new.leaf_index,
             next_seq: 1,
             last_header_hash: Hash::ZERO,
             accepted_at_ms: None,
@@ -177,7 +188,8 @@ impl Row for Agent {
 
     fn put(&self, out: &mut ByteWriter) {
         put_key(out, &self.key);
-        out.varint(self.epoch).varint(self.enrolled_at_ms).varint(self.next_seq);
+        out.varint(self.epoch).varint(self.enrolled_at_ms).varint(self.enrol_leaf_index);
+        out.varint(self.next_seq);
         put_hash(out, &self.last_header_hash);
         out.bool(self.accepted_at_ms.is_some()).varint(self.accepted_at_ms.unwrap_or(0));
         out.bool(self.is_retired);
@@ -189,6 +201,7 @@ impl Row for Agent {
             key: take_key(input)?,
             epoch: input.varint("epoch")?,
             enrolled_at_ms: input.varint("enrolled at")?,
+            enrol_leaf_index: input.varint("enrol leaf index")?,
             next_seq: input.varint("next seq")?,
             last_header_hash: take_hash(input, "last header hash")?,
             accepted_at_ms: {

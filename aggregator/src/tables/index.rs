@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use proofmark_evidence::{AgentName, ByteReader, ByteWriter, ResultId};
+use proofmark_evidence::{
+    AgentName, BatchHeader, ByteReader, ByteWriter, Header, LogReader, ReaderFault, ResultId,
+};
 
 use super::manifest::IndexMark;
 use super::{TablesFault, guarded, sealed};
@@ -15,6 +17,23 @@ pub struct IndexedBatch {
     pub seq_first: u64,
     /// Exclusive.
     pub seq_end: u64,
+}
+
+impl IndexedBatch {
+    pub fn of(header: &BatchHeader) -> Self {
+        let agent = header.agent.clone();
+        let (epoch, seq_first, seq_end) = (header.epoch, header.seq_first, header.seq_end());
+        Self { agent, epoch, seq_first, seq_end }
+    }
+}
+
+/// Why the index could not be built from the evidence.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildFault {
+    #[error(transparent)]
+    Evidence(#[from] ReaderFault),
+    #[error(transparent)]
+    Tables(#[from] TablesFault),
 }
 
 /// The index. The recorder writes it, views read it; clones share it. It can be built again from
@@ -75,6 +94,20 @@ impl ResultIndex {
             mark.entries.add(&key, &value);
         }
         mark.covered = leaf_index + 1;
+        Ok(())
+    }
+
+    /// Takes all published leaves that it does not know yet. The unpublished rest comes with the
+    /// replay of the Raft log.
+    pub fn rebuild(&self, reader: &LogReader) -> Result<(), RebuildFault> {
+        for published in reader.leaves(self.covered()..reader.size()) {
+            let published = published?;
+            let batch = match published.leaf.header() {
+                Ok(Header::Batch(header)) => Some(IndexedBatch::of(&header)),
+                _ => None,
+            };
+            self.take_leaf(published.index, batch.as_ref())?;
+        }
         Ok(())
     }
 

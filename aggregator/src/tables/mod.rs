@@ -16,7 +16,7 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-pub use index::{IndexedBatch, ResultIndex};
+pub use index::{IndexedBatch, RebuildFault, ResultIndex};
 use manifest::{MANIFEST_KEY, Manifest};
 
 /// One changed row: its key, and its new value or that it is gone.

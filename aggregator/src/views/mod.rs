@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use proofmark_evidence::{Cosignature, SignedCheckpoint};
 use tokio::sync::watch;
 
-pub use build::build;
+pub use build::{build, family};
 use model::{
     AgentView, CheckView, CheckpointView, CosignerView, FailureView, HealthView, ObjectiveView,
     SpecView,

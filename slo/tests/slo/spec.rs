@@ -1,7 +1,5 @@
 //! Specs of tests: as little as decides numbers, written out as the YAML a user would write.
 
-use std::fmt::Write;
-
 use proofmark_spec::{Documents, Source, parse};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,60 +50,59 @@ impl TestSpec {
 
 impl TestCheck {
     fn yaml(&self) -> String {
-        let (name, interval_s) = (self.name, self.interval_s);
-        let agents = match self.agents.as_slice() {
-            [] => String::new(),
-            names => format!("  agents: [{}]\n", names.join(", ")),
-        };
-        format!(
-            "apiVersion: proofmark/v1\nkind: Check\nmetadata:\n  name: {name}\nspec:\n  \
-             interval: {interval_s}s\n{agents}  tcp:\n    address: 127.0.0.1:80\n"
-        )
+        let agents = flow("agents", &self.agents);
+        lines(&[
+            "apiVersion: proofmark/v1".to_owned(),
+            "kind: Check".to_owned(),
+            format!("metadata: {{name: {}}}", self.name),
+            format!("spec: {{interval: {}s{agents}, {PROBE}}}", self.interval_s),
+        ])
     }
 }
 
+/// Any probe will do: nobody runs it.
+const PROBE: &str = "probe: {tcp: {address: 127.0.0.1:80}}";
+
 impl TestSlo {
     fn yaml(&self) -> String {
-        let mut text = format!(
-            "apiVersion: openslo/v1\nkind: SLO\nmetadata:\n  name: {}\nspec:\n  service: shop\n",
-            self.name
-        );
-        let selection = self.selection();
-        let limit = self.limit_ms.map(|ms| format!(", durationMsMax: {ms}")).unwrap_or_default();
-        let good = format!("{selection}, outcome: pass{limit}");
-        let metric = |spec: &str| {
-            format!("{{metricSource: {{type: proofmark, spec: {{{spec}}}}}}}")
-        };
-        let name = self.name;
-        let _ = write!(
-            text,
-            "  indicator:\n    metadata:\n      name: {name}\n    spec:\n      ratioMetric:\n        \
-             good: {}\n        total: {}\n  timeWindow:\n    - duration: {}m\n      \
-             isRolling: true\n{}",
-            metric(&good),
-            metric(&selection),
-            self.window_minutes,
+        lines(&[
+            "apiVersion: openslo/v1".to_owned(),
+            "kind: SLO".to_owned(),
+            format!("metadata: {{name: {}}}", self.name),
+            "spec:".to_owned(),
+            "  service: shop".to_owned(),
+            format!("  indicator: {{metadata: {{name: {}}}, spec: {}}}", self.name, self.ratio()),
+            format!("  timeWindow: [{{duration: {}m, isRolling: true}}]", self.window_minutes),
             self.objective(),
-        );
-        text
+        ])
     }
 
-    fn selection(&self) -> String {
-        let checks = format!("checks: [{}]", self.checks.join(", "));
-        match self.agents.as_slice() {
-            [] => checks,
-            names => format!("{checks}, agents: [{}]", names.join(", ")),
-        }
+    fn ratio(&self) -> String {
+        let runs = format!("checks: [{}]{}", self.checks.join(", "), flow("agents", &self.agents));
+        let limit = self.limit_ms.map(|ms| format!(", durationMsMax: {ms}")).unwrap_or_default();
+        let source = |spec| format!("{{metricSource: {{type: proofmark, spec: {{{spec}}}}}}}");
+        let (good, total) = (source(format!("{runs}{limit}")), source(runs));
+        format!("{{ratioMetric: {{good: {good}, total: {total}}}}}")
     }
 
     fn objective(&self) -> String {
-        let target = format!("  objectives:\n    - target: 0.{:03}\n", self.target_milli);
-        match self.slices {
-            None => format!("  budgetingMethod: Occurrences\n{target}"),
-            Some((minutes, milli)) => format!(
-                "  budgetingMethod: Timeslices\n{target}      timeSliceTarget: 0.{milli:03}\n      \
-                 timeSliceWindow: {minutes}m\n"
+        let target = format!("target: 0.{:03}", self.target_milli);
+        let (method, slices) = match self.slices {
+            None => ("Occurrences", String::new()),
+            Some((minutes, milli)) => (
+                "Timeslices",
+                format!(", timeSliceTarget: 0.{milli:03}, timeSliceWindow: {minutes}m"),
             ),
-        }
+        };
+        format!("  budgetingMethod: {method}\n  objectives: [{{{target}{slices}}}]")
     }
+}
+
+/// `, key: [a, b]`, or nothing for an empty list.
+fn flow(key: &str, names: &[&str]) -> String {
+    if names.is_empty() { String::new() } else { format!(", {key}: [{}]", names.join(", ")) }
+}
+
+fn lines(lines: &[String]) -> String {
+    lines.join("\n") + "\n"
 }

@@ -12,9 +12,7 @@
 //! It begins at 09:00 with agent `a` and one check a minute.
 
 use proofmark_evidence::{AgentName, CheckName, FailReason, Outcome, UnknownReason};
-use proofmark_slo::{
-    Counted, Counts, ENROL_LEAD_MS, Interval, Ledger, Run, SPEC_LEAD_MS, SloReport,
-};
+use proofmark_slo::{Counted, Counts, ENROL_LEAD_MS, Interval, Ledger, Run, SloReport};
 use proofmark_spec::Grid;
 
 use crate::spec::{TestCheck, TestSlo, TestSpec};
@@ -142,7 +140,7 @@ pub fn instant(text: &str) -> u64 {
     DAY_START_MS + seconds * 1_000
 }
 
-/// `good/bad/unknown`, with causes, or `no data`.
+/// `good/bad/unknown`.
 pub fn show_counts(counts: Counts) -> String {
     format!("{}/{}/{}", counts.good, counts.bad, counts.unknown)
 }
@@ -152,16 +150,14 @@ pub fn show_percent<T: Copy + PartialEq + Into<i128>>(interval: Option<Interval<
     let Some(interval) = interval else { return "no data".to_owned() };
     let show = |value: T| {
         let ppb: i128 = value.into();
-        format!("{}{}.{:02}%", if ppb < 0 { "-" } else { "" }, ppb.abs() / 10_000_000, ppb.abs() / 100_000 % 100)
+        let sign = if ppb < 0 { "-" } else { "" };
+        format!("{sign}{}.{:02}%", ppb.abs() / 10_000_000, ppb.abs() / 100_000 % 100)
     };
     match interval.is_settled() {
         true => show(interval.worst),
         false => format!("{}..{}", show(interval.worst), show(interval.best)),
     }
 }
-
-/// How long before it takes effect a spec is known; stories give the instant it takes effect.
-pub const _LEAD_MS: u64 = SPEC_LEAD_MS;
 
 fn name(agent: &str) -> AgentName {
     AgentName::parse(agent).expect("a label")

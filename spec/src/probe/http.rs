@@ -5,7 +5,7 @@ use crate::fault::{Slug, shown};
 use crate::limits::{BODY_BYTES_DEFAULT, BODY_BYTES_MAX};
 use crate::pattern::Pattern;
 use crate::probe::TlsOptions;
-use crate::reader::Value;
+use crate::reader::{Fields, Value};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpProbe {
@@ -144,11 +144,9 @@ impl HttpProbe {
         let ip_protocol_fallback = fields.or("ip_protocol_fallback", true, Value::boolean);
         let fail_if_ssl = fields.or("fail_if_ssl", false, Value::boolean);
         let fail_if_not_ssl = fields.or("fail_if_not_ssl", false, Value::boolean);
-        if fail_if_ssl == Some(true) && fail_if_not_ssl == Some(true) {
-            let got = "fail_if_ssl and fail_if_not_ssl";
-            return fields.fault(Slug::Conflict, "at most one of both", got);
-        }
+        let ssl_fits = check_ssl(&fields, fail_if_ssl, fail_if_not_ssl);
         fields.finish();
+        ssl_fits?;
         Some(Self {
             url: url?,
             method: method?,
@@ -179,6 +177,16 @@ impl HeaderRule {
         let allow_missing = fields.or("allow_missing", false, Value::boolean);
         fields.finish();
         Some(Self { header: header?, regexp: regexp?, allow_missing: allow_missing? })
+    }
+}
+
+fn check_ssl(fields: &Fields<'_>, if_ssl: Option<bool>, if_not: Option<bool>) -> Option<()> {
+    match if_ssl == Some(true) && if_not == Some(true) {
+        false => Some(()),
+        true => {
+            let got = "fail_if_ssl and fail_if_not_ssl";
+            fields.fault(Slug::Conflict, "at most one of both", got)
+        }
     }
 }
 

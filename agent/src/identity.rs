@@ -1,0 +1,122 @@
+//! Who this agent is: its keys, made here and never leaving; what enrolment brought back.
+//!
+//! On disk, under `identity/` in the agent's data directory, all mode 0600:
+//!
+//! | file | what |
+//! |---|---|
+//! | `signing.key` | Ed25519 seed: signs batches |
+//! | `tls.key.pem` | the separate TLS key |
+//! | `certificate.pem` | the TLS certificate and the CA that issued it and every aggregator's |
+//! | `policy` | C2SP tlog-policy: whose signatures make a checkpoint believable |
+//! | `enrolment` | name, epoch, origin, addresses; written last: while it is missing, nothing is enrolled |
+//!
+//! Keys are made before the first request and kept through failed ones, so an enrolment whose
+//! answer was lost is asked again with the same key, and gets the same epoch.
+
+mod enrol; // a token becomes a certificate
+mod fault; // what can be wrong, and who must act
+mod files; // the table above
+mod tls; // rustls settings: pinned before enrolment, mutual after
+
+use std::path::Path;
+use std::sync::Arc;
+
+use proofmark_evidence::{AgentName, Hash, Origin, Policy, SigningKey};
+use proofmark_proto::JoinToken;
+use rustls::ClientConfig;
+
+use crate::clock::Clock;
+use crate::limits::CERTIFICATE_WARN_DAYS;
+
+pub use fault::IdentityFault;
+
+use files::{Directory, Enrolled};
+
+/// What an agent needs to find itself, or to become somebody.
+#[derive(Clone, Debug)]
+pub struct IdentityConfig<'a> {
+    /// The agent's data directory; keys lie in `identity/` below it.
+    pub data_dir: &'a Path,
+    pub agent: &'a AgentName,
+    /// `host:port` of aggregators; together with the token's own.
+    pub aggregators: &'a [String],
+    /// Only used while the directory holds no enrolment.
+    pub token: Option<&'a JoinToken>,
+}
+
+/// One life of an agent. Its epoch ends only when an operator retires it.
+pub struct Identity {
+    pub agent: AgentName,
+    /// From 1; sequence numbers start at 1 in each.
+    pub epoch: u64,
+    /// The log this agent reports to; its hash stands in every batch.
+    pub origin: Origin,
+    pub signing_key: SigningKey,
+    pub policy: Policy,
+    /// `host:port` of aggregators as told at enrolment.
+    pub addresses: Vec<String>,
+    tls: Arc<ClientConfig>,
+}
+
+impl Identity {
+    /// The identity in the data directory; enrols with the token when there is none yet.
+    pub async fn load_or_enrol(
+        config: &IdentityConfig<'_>,
+        clock: &Clock,
+    ) -> Result<Identity, IdentityFault> {
+        let directory = Directory::open(config.data_dir)?;
+        let keys = directory.keys()?;
+        let enrolled = match directory.enrolled()? {
+            Some(enrolled) => enrolled,
+            None => {
+                let token = config.token.ok_or_else(|| directory.missing())?;
+                let enrolled = enrol::enrol(config, token, &keys).await?;
+                directory.store(&enrolled)?;
+                enrolled
+            }
+        };
+        Identity::new(config.agent, keys, enrolled, clock)
+    }
+
+    fn new(
+        agent: &AgentName,
+        keys: files::Keys,
+        enrolled: Enrolled,
+        clock: &Clock,
+    ) -> Result<Identity, IdentityFault> {
+        if enrolled.agent != *agent {
+            let (expected, got) = (agent.clone(), enrolled.agent);
+            return Err(IdentityFault::OtherAgent { expected, got });
+        }
+        warn_when_ending(&enrolled.certificate_pem, clock);
+        Ok(Identity {
+            tls: tls::mutual(&enrolled.certificate_pem, &keys.tls_key_pem)?,
+            agent: enrolled.agent,
+            epoch: enrolled.epoch,
+            origin: enrolled.origin,
+            signing_key: keys.signing,
+            policy: enrolled.policy,
+            addresses: enrolled.addresses,
+        })
+    }
+
+    /// SHA-256 of the origin, as batch headers carry it.
+    pub fn log_id(&self) -> Hash {
+        self.origin.log_id()
+    }
+
+    /// TLS settings for the uplink: shows this agent's certificate, believes the enrolled CA only.
+    pub(crate) fn tls(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.tls)
+    }
+}
+
+/// A certificate that ends takes the agent off the air: say so in time.
+fn warn_when_ending(certificate_pem: &str, clock: &Clock) {
+    let now_s = i64::try_from(clock.unix_ms() / 1000).unwrap_or(i64::MAX);
+    let Some(end_s) = tls::not_after_s(certificate_pem) else { return };
+    let days_left = (end_s - now_s) / 86_400;
+    if days_left < CERTIFICATE_WARN_DAYS {
+        tracing::warn!(days_left, "this agent's TLS certificate ends soon: enrol it again");
+    }
+}

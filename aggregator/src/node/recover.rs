@@ -1,0 +1,95 @@
+//! What the disk holds, opened in the order in which it is believed: identity, Raft log, evidence,
+//! tables. Recovery is the normal path: every start goes through here.
+
+use proofmark_evidence::LogWriter;
+
+use super::NodeFault;
+use super::machine::Machine;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::consensus::driver::DriverConfig;
+use crate::consensus::log_store::{LogIdentity, LogStore};
+use crate::consensus::storage;
+use crate::identity::NodeIdentity;
+use crate::recorder::can_resume;
+use crate::state::State;
+use crate::tables::{LoadedRows, Tables, TablesFault};
+
+pub(super) struct Recovered {
+    pub(super) identity: NodeIdentity,
+    pub(super) log: (LogStore, storage::Recovered),
+    pub(super) state: State,
+    pub(super) tables: Tables,
+    pub(super) writer: LogWriter,
+}
+
+pub(super) fn open(config: &Config) -> Result<Recovered, NodeFault> {
+    let dir = config.data_dir.display().to_string();
+    let not_initialised = |why: String| NodeFault::NotInitialised { dir: dir.clone(), why };
+    if !config.raft_dir().exists() {
+        return Err(not_initialised("no Raft log".into()));
+    }
+    let identity = NodeIdentity::load(&config.identity_dir())
+        .map_err(|why| not_initialised(why.to_string()))?;
+    config.check_identity(&identity).map_err(|why| NodeFault::Room { slug: "identity", why })?;
+    // The tables' lock is taken first: whoever holds it owns the directory.
+    let tables = Tables::open(&config.tables_dir());
+    let (tables, rows) = tables.map_err(|why| tables_fault(&dir, &why))?;
+    let own = LogIdentity { log_id: identity.log_id().0, node_id: identity.node_id };
+    let log = LogStore::open(&config.raft_dir(), own)
+        .map_err(|why| NodeFault::room("raft_log")(&why))?;
+    let writer = LogWriter::open(&config.evidence_dir())
+        .map_err(|why| NodeFault::room("evidence")(&why))?;
+    let (state, tables) = state(config, tables, rows, &writer)?;
+    Ok(Recovered { identity, log, state, tables, writer })
+}
+
+fn tables_fault(dir: &str, why: &TablesFault) -> NodeFault {
+    match why {
+        TablesFault::Locked { .. } => NodeFault::InUse { dir: dir.to_owned(), why: why.to_string() },
+        other => NodeFault::room("tables")(other),
+    }
+}
+
+/// The saved state, if it can be believed beside the evidence; else none, and all is replayed.
+fn state(
+    config: &Config,
+    tables: Tables,
+    rows: Option<LoadedRows>,
+    writer: &LogWriter,
+) -> Result<(State, Tables), NodeFault> {
+    let Some(rows) = rows else { return Ok((State::new(), tables)) };
+    let applied = rows.applied_index;
+    let why = match State::from_rows(rows.rows) {
+        Ok(state) if state.applied() == applied && can_resume(&state, writer, &tables.index()) => {
+            tracing::info!(applied, leaves = state.leaf_count(), "state loaded from its tables");
+            return Ok((state, tables));
+        }
+        // Tables are saved after the evidence: this disk lost files, or an old copy came back.
+        Ok(state) => format!(
+            "expected tables at {applied} not ahead of {} leaves on disk, got {} leaves at {}",
+            writer.size(),
+            state.leaf_count(),
+            state.applied()
+        ),
+        Err(why) => why.to_string(),
+    };
+    tracing::warn!(%why, "tables set aside; the state is rebuilt from the Raft log");
+    drop(tables);
+    let tables = Tables::start_over(&config.tables_dir(), &why)
+        .map_err(|why| NodeFault::room("tables")(&why))?;
+    Ok((State::new(), tables))
+}
+
+/// Elections need different timeouts on different nodes and nothing more.
+pub(super) fn driver_config(
+    identity: &NodeIdentity,
+    machine: &Machine,
+    clock: &Clock,
+) -> DriverConfig {
+    DriverConfig {
+        node_id: identity.node_id,
+        applied: machine.applied(),
+        jitter_seed: identity.node_id ^ clock.unix_ms(),
+    }
+}

@@ -1,0 +1,109 @@
+//! The doors: bound first, so that a taken port stops a start before anything else happens, and
+//! opened last.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::agents::SharedAgents;
+use super::{Addresses, NodeFault, raised};
+use crate::admission::AdmissionWorkers;
+use crate::api::{Api, router};
+use crate::clock::Clock;
+use crate::config::Listen;
+use crate::consensus::ConsensusHandle;
+use crate::identity::NodeIdentity;
+use crate::ingest::{self, Counters, Handles, SpecSnapshot};
+use crate::metrics::Metrics;
+use crate::tables::ResultIndex;
+use crate::views::ViewsReader;
+
+/// Bound and not yet served.
+pub(super) struct Doors {
+    pub(super) http: TcpListener,
+    pub(super) grpc: TcpListener,
+    pub(super) peers: TcpListener,
+}
+
+/// What the doors hand out.
+pub(super) struct Handed {
+    pub(super) identity: Arc<NodeIdentity>,
+    pub(super) handle: ConsensusHandle,
+    pub(super) views: ViewsReader,
+    pub(super) agents: SharedAgents,
+    pub(super) specs: watch::Receiver<SpecSnapshot>,
+    pub(super) index: ResultIndex,
+    pub(super) evidence_dir: PathBuf,
+    pub(super) grpc_addresses: Vec<String>,
+    pub(super) clock: Clock,
+}
+
+impl Doors {
+    pub(super) async fn bind(listen: &Listen) -> Result<Doors, NodeFault> {
+        Ok(Doors {
+            http: bind("http", listen.http).await?,
+            grpc: bind("grpc", listen.grpc).await?,
+            peers: bind("peers", listen.peers).await?,
+        })
+    }
+
+    pub(super) fn addresses(&self) -> Addresses {
+        let of = |door: &TcpListener| door.local_addr().expect("a bound listener has an address");
+        Addresses { http: of(&self.http), grpc: of(&self.grpc), peers: of(&self.peers) }
+    }
+}
+
+async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, NodeFault> {
+    TcpListener::bind(address).await.map_err(|why| NodeFault::Listen {
+        what,
+        address: address.to_string(),
+        why: why.to_string(),
+    })
+}
+
+/// Serves HTTP and the agent port until the flag is raised.
+pub(super) fn serve(
+    http: TcpListener,
+    grpc: TcpListener,
+    handed: Handed,
+    stop: watch::Receiver<bool>,
+) -> JoinSet<()> {
+    let counters = Counters::default();
+    let metrics =
+        Metrics::new(handed.views.clone(), counters.clone(), handed.handle.counters());
+    let api = Api {
+        views: handed.views.clone(),
+        evidence_dir: Arc::new(handed.evidence_dir),
+        index: handed.index,
+        metrics: Arc::new(metrics),
+    };
+    let handles = Handles {
+        identity: handed.identity,
+        proposer: handed.handle,
+        agents: handed.agents,
+        specs: handed.specs,
+        checkpoint: handed.views.published.clone(),
+        addresses: handed.grpc_addresses,
+        clock: handed.clock,
+        workers: AdmissionWorkers::per_core(),
+        counters,
+    };
+    let mut tasks = JoinSet::new();
+    let http_stop = stop.clone();
+    tasks.spawn(async move {
+        let served = axum::serve(http, router(api)).with_graceful_shutdown(raised(http_stop));
+        if let Err(why) = served.await {
+            tracing::error!(%why, "the HTTP door closed");
+        }
+    });
+    tasks.spawn(async move {
+        if let Err(why) = ingest::serve(grpc, handles, stop).await {
+            tracing::error!(%why, "the agent door closed");
+        }
+    });
+    tasks
+}

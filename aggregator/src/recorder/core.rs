@@ -1,0 +1,275 @@
+//! What the recorder does with each effect. No thread and no queue here, so that tests can stop
+//! it between any two steps.
+
+use std::path::PathBuf;
+
+use proofmark_evidence::{
+    Checkpoint, Cosignature, DirSource, Hash, Header, Leaf, LeafFault, LogWriter, SigningKey,
+    WriterFault, cosign, log_signature_line,
+};
+
+use super::health::{Divergence, Health};
+use super::known::{KnownFault, KnownLeaves};
+use super::last_signed::{Judgement, LastSigned};
+use super::{RecorderParts, RecorderStatus, RecorderTask};
+use crate::clock::Clock;
+use crate::command::Command;
+use crate::state::{Effect, NewLeaf};
+use crate::tables::{IndexedBatch, ResultIndex};
+
+/// Why the recorder cannot go on. The process stops: what it knows of its disk is worth nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RecorderFault {
+    #[error("evidence: {0}")]
+    Writer(#[from] WriterFault),
+    #[error("evidence: {0}")]
+    Known(#[from] KnownFault),
+    #[error("{path}: {fault}")]
+    LastSigned { path: PathBuf, fault: std::io::Error },
+    #[error("leaf of the log: {0}")]
+    Leaf(#[from] LeafFault),
+    #[error("evidence_short: expected {expected} leaves in the directory, got {got}")]
+    EvidenceShort { expected: u64, got: u64 },
+}
+
+/// An effect that was not carried out.
+enum Stop {
+    Diverged(Divergence),
+    Fault(RecorderFault),
+}
+
+impl<F: Into<RecorderFault>> From<F> for Stop {
+    fn from(fault: F) -> Self {
+        Stop::Fault(fault.into())
+    }
+}
+
+type Done = Result<(), Stop>;
+
+pub(super) struct Core {
+    writer: LogWriter,
+    known: KnownLeaves,
+    log_key: SigningKey,
+    node_name: String,
+    node_key: SigningKey,
+    last_signed: LastSigned,
+    last_signed_path: PathBuf,
+    /// The tree was seen to extend what this node signed before its start.
+    is_extension_checked: bool,
+    index: ResultIndex,
+    health: Health,
+    clock: Clock,
+    proposals: Box<dyn FnMut(Command) + Send>,
+    applied_index: u64,
+}
+
+impl Core {
+    pub(super) fn open(parts: RecorderParts) -> Result<Self, RecorderFault> {
+        let path = parts.last_signed_path;
+        let last_signed = LastSigned::open(&path)
+            .map_err(|fault| RecorderFault::LastSigned { path: path.clone(), fault })?;
+        let known = KnownLeaves::new(DirSource::new(parts.evidence_dir), parts.writer.size());
+        Ok(Self {
+            writer: parts.writer,
+            known,
+            log_key: parts.log_key,
+            node_name: parts.node_name,
+            node_key: parts.node_key,
+            last_signed,
+            last_signed_path: path,
+            is_extension_checked: false,
+            index: parts.index,
+            health: parts.health,
+            clock: parts.clock,
+            proposals: parts.proposals,
+            applied_index: 0,
+        })
+    }
+
+    /// Carries out the effects of one entry, in order. A replica that diverged carries out none.
+    pub(super) fn take(&mut self, task: RecorderTask) -> Result<(), RecorderFault> {
+        for effect in task.effects {
+            if self.health.is_diverged() {
+                return Ok(());
+            }
+            match self.take_effect(effect) {
+                Ok(()) => {}
+                Err(Stop::Diverged(why)) => self.health.diverge(why),
+                Err(Stop::Fault(fault)) => return Err(fault),
+            }
+        }
+        self.applied_index = task.index;
+        Ok(())
+    }
+
+    fn take_effect(&mut self, effect: Effect) -> Done {
+        match effect {
+            Effect::Append { index, leaf, payload } => self.append(index, leaf, &payload),
+            Effect::Seal { size, root } => self.seal(size, root),
+            Effect::Publish { size, root, cosignatures } => {
+                self.publish(size, root, &cosignatures)
+            }
+            Effect::Reply(_) => Ok(()),
+        }
+    }
+
+    /// A leaf that is on disk already is compared and skipped: replays change nothing.
+    fn append(&mut self, index: u64, leaf: NewLeaf, payload: &[u8]) -> Done {
+        let leaf = match leaf {
+            NewLeaf::Signed(leaf) => leaf,
+            NewLeaf::ForLog { kind, header } => Leaf::seal(kind, &header, &self.log_key)?,
+        };
+        match self.known.hash(index)? {
+            Some(got) if got == leaf.hash() => {}
+            Some(got) => {
+                return Err(Stop::Diverged(Divergence::Leaf { index, expected: leaf.hash(), got }));
+            }
+            None if index == self.writer.size() => {
+                self.writer.append(&leaf, payload);
+            }
+            None => {
+                let got = self.writer.size();
+                return Err(RecorderFault::EvidenceShort { expected: index, got }.into());
+            }
+        }
+        self.index_leaf(index, &leaf);
+        Ok(())
+    }
+
+    /// A broken index stops lookups and saves, never the evidence.
+    fn index_leaf(&mut self, index: u64, leaf: &Leaf) {
+        let batch = match leaf.header() {
+            Ok(Header::Batch(header)) => Some(IndexedBatch::of(&header)),
+            _ => None,
+        };
+        if let Err(fault) = self.index.take_leaf(index, batch.as_ref()) {
+            tracing::error!(slug = fault.slug(), %fault, index, "result index is broken");
+        }
+    }
+
+    /// Compares the own root, makes everything below it durable, promises, signs.
+    fn seal(&mut self, size: u64, root: Hash) -> Done {
+        if size <= self.published_size() {
+            return Ok(()); // a replay: what is published was compared when the log was opened
+        }
+        self.check_root(size, root)?;
+        let checkpoint = Checkpoint { origin: self.writer.origin().clone(), size, root };
+        match self.last_signed.judge(&checkpoint) {
+            Judgement::Older => return Ok(()),
+            Judgement::Same => self.is_extension_checked = true,
+            Judgement::Newer => self.check_extension()?,
+            Judgement::Conflict { signed } => {
+                let (expected, got) = (signed.root, root);
+                return Err(Stop::Diverged(Divergence::Signed { size, expected, got }));
+            }
+        }
+        self.sync_to(size)?;
+        // A crash here leaves durable leaves that nobody signed: the next seal covers them.
+        self.promise(&checkpoint)?;
+        // A crash here leaves a promise without its signature; the leader seals again.
+        let signed = self.cosign(&checkpoint);
+        (self.proposals)(signed);
+        Ok(())
+    }
+
+    fn check_root(&self, size: u64, expected: Hash) -> Done {
+        let got = self.writer.root_at(size)?;
+        if got == expected {
+            return Ok(());
+        }
+        Err(Stop::Diverged(Divergence::Root { size, expected, got }))
+    }
+
+    /// Once per start: the tree that grew since must still contain what this node signed.
+    fn check_extension(&mut self) -> Done {
+        if self.is_extension_checked {
+            return Ok(());
+        }
+        if let Some(signed) = self.last_signed.signed() {
+            let (size, expected) = (signed.size, signed.root);
+            let got = self.writer.root_at(size)?;
+            if got != expected {
+                return Err(Stop::Diverged(Divergence::Signed { size, expected, got }));
+            }
+        }
+        self.is_extension_checked = true;
+        Ok(())
+    }
+
+    fn promise(&mut self, checkpoint: &Checkpoint) -> Result<(), RecorderFault> {
+        if self.last_signed.signed() == Some(checkpoint) {
+            return Ok(());
+        }
+        let path = self.last_signed_path.clone();
+        let stored = self.last_signed.store(checkpoint);
+        stored.map_err(|fault| RecorderFault::LastSigned { path, fault })
+    }
+
+    fn cosign(&self, checkpoint: &Checkpoint) -> Command {
+        let timestamp_s = self.clock.unix_ms() / 1_000;
+        let text = checkpoint.to_text();
+        let word = cosign(&self.node_name, &self.node_key, timestamp_s, &text);
+        Command::Cosign {
+            node: word.name,
+            size: checkpoint.size,
+            root: checkpoint.root,
+            timestamp_s,
+            signature: word.signature.0,
+        }
+    }
+
+    /// Log signature first, then the cosignatures by node name: the same bytes on every replica.
+    fn publish(&mut self, size: u64, root: Hash, cosignatures: &[Cosignature]) -> Done {
+        if size <= self.published_size() {
+            return Ok(());
+        }
+        self.check_root(size, root)?;
+        self.sync_to(size)?;
+        // A crash here leaves the older checkpoint; the replay of this effect publishes.
+        let origin = self.writer.origin().clone();
+        let text = Checkpoint { origin: origin.clone(), size, root }.to_text();
+        let mut note = format!("{text}\n{}", log_signature_line(&origin, &self.log_key, &text));
+        cosignatures.iter().for_each(|word| note.push_str(&word.line()));
+        Ok(self.writer.publish(&note)?)
+    }
+
+    /// The leader's question: is there anything unpublished? Then this is what to seal.
+    pub(super) fn propose_seal(&mut self) {
+        let size = self.writer.size();
+        if size > self.published_size() && !self.health.is_diverged() {
+            let root = self.writer.root();
+            (self.proposals)(Command::Seal { size, root });
+        }
+    }
+
+    /// Everything appended is durable after this.
+    pub(super) fn sync(&mut self) -> Result<(), RecorderFault> {
+        let size = self.writer.size();
+        Ok(self.sync_to(size)?)
+    }
+
+    fn sync_to(&mut self, size: u64) -> Result<(), WriterFault> {
+        if self.writer.durable_size() < size {
+            self.writer.sync()?;
+        }
+        Ok(())
+    }
+
+    fn published_size(&self) -> u64 {
+        self.writer.checkpoint().map_or(0, |signed| signed.checkpoint.size)
+    }
+
+    pub(super) fn status(&self) -> RecorderStatus {
+        RecorderStatus {
+            applied_index: self.applied_index,
+            size: self.writer.size(),
+            durable_size: self.writer.durable_size(),
+            published_size: self.published_size(),
+        }
+    }
+
+    /// The newest published note; empty before the first.
+    pub(super) fn note(&self) -> String {
+        self.writer.checkpoint().map(|signed| signed.to_text()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,226 @@
+//! The recorder: effects in, evidence out. One std thread, one owner of the evidence directory.
+//!
+//! In: the effects of applied entries, in order, again from an older point after a restart.
+//! Out: leaves on disk, this node's cosignatures (as proposals), published checkpoints, the index
+//! of results. It never decides what is in the log; it refuses to sign what it cannot confirm.
+
+mod core;
+mod health;
+mod known;
+mod last_signed;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use proofmark_evidence::{LogWriter, SigningKey};
+use tokio::sync::watch;
+
+use self::core::Core;
+use crate::clock::Clock;
+use crate::command::Command;
+use crate::limits::RECORDER_TASKS_MAX;
+use crate::state::{Effect, State};
+use crate::tables::ResultIndex;
+
+pub use self::core::RecorderFault;
+pub use health::{Divergence, Health};
+pub use known::KnownFault;
+
+/// The effects of one applied entry.
+#[derive(Clone, Debug)]
+pub struct RecorderTask {
+    /// The entry's Raft index.
+    pub index: u64,
+    pub effects: Vec<Effect>,
+}
+
+/// What a recorder is built from.
+pub struct RecorderParts {
+    /// The directory that `writer` owns.
+    pub evidence_dir: PathBuf,
+    pub writer: LogWriter,
+    pub log_key: SigningKey,
+    /// This node's cosigner name, as in the genesis.
+    pub node_name: String,
+    pub node_key: SigningKey,
+    /// Where the newest cosigned checkpoint is kept.
+    pub last_signed_path: PathBuf,
+    pub index: ResultIndex,
+    pub health: Health,
+    pub clock: Clock,
+    /// Where cosignatures and seals go to be proposed. Must not wait: one that is lost is made
+    /// again at the next seal.
+    pub proposals: Box<dyn FnMut(Command) + Send>,
+}
+
+/// How far the recorder has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecorderStatus {
+    /// The newest entry whose effects are all carried out, of those since the start.
+    pub applied_index: u64,
+    /// Leaves appended.
+    pub size: u64,
+    /// Leaves a power cut cannot take.
+    pub durable_size: u64,
+    /// Leaves under the published checkpoint.
+    pub published_size: u64,
+}
+
+enum Message {
+    Task(RecorderTask),
+    ProposeSeal,
+    Sync(SyncSender<()>),
+    Stop,
+}
+
+/// The running recorder. Stop it with [`Recorder::stop`].
+pub struct Recorder {
+    handle: RecorderHandle,
+    thread: JoinHandle<()>,
+}
+
+/// The recorder's queue and what can be watched of it. Clones share.
+#[derive(Clone)]
+pub struct RecorderHandle {
+    messages: SyncSender<Message>,
+    status: watch::Receiver<RecorderStatus>,
+    published: watch::Receiver<Arc<str>>,
+}
+
+/// Whether a loaded state may go on from this evidence and this index, or must be built again
+/// from the start of the Raft log (a power cut can take leaves that nothing had synced yet).
+pub fn can_resume(state: &State, writer: &LogWriter, index: &ResultIndex) -> bool {
+    let leaves = state.leaf_count();
+    writer.size() >= leaves && index.covered() >= leaves
+}
+
+impl Recorder {
+    /// Starts the thread. Its replayed effects may begin anywhere at or below what the evidence
+    /// holds.
+    ///
+    /// # Errors
+    /// The guard file of the newest cosigned checkpoint cannot be read.
+    pub fn start(parts: RecorderParts) -> Result<Recorder, RecorderFault> {
+        let core = Core::open(parts)?;
+        let (messages, inbox) = sync_channel(RECORDER_TASKS_MAX);
+        let (status_out, status) = watch::channel(core.status());
+        let (published_out, published) = watch::channel(core.note().into());
+        let thread = thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || {
+                let _guard = AbortOnPanic;
+                Worker { core, status: status_out, published: published_out }.run(&inbox);
+            })
+            .expect("the system has a thread for the recorder at start");
+        Ok(Recorder { handle: RecorderHandle { messages, status, published }, thread })
+    }
+
+    pub fn handle(&self) -> RecorderHandle {
+        self.handle.clone()
+    }
+
+    /// Carries out what is queued, makes it durable, ends.
+    pub fn stop(self) {
+        self.handle.tell(Message::Stop);
+        self.thread.join().expect("a panic of the recorder aborts the process");
+    }
+}
+
+impl RecorderHandle {
+    /// Queues the effects of the next entry. Waits while the queue is full: the apply thread
+    /// must not run ahead of the evidence without bound.
+    pub fn record(&self, task: RecorderTask) {
+        self.tell(Message::Task(task));
+    }
+
+    /// Asked by the leader every `PROVEN_INTERVAL_MS`: if anything is unpublished, the recorder
+    /// proposes a `Seal` of all it has. A full queue means that it is busy: asked again later.
+    pub fn propose_seal(&self) {
+        let _ = self.messages.try_send(Message::ProposeSeal);
+    }
+
+    /// Waits until everything queued before is carried out and durable. Blocks.
+    pub fn sync(&self) {
+        let (done, wait) = sync_channel(1);
+        self.tell(Message::Sync(done));
+        // The recorder answers every sync; when it has stopped, it has synced at its end.
+        let _ = wait.recv();
+    }
+
+    pub fn status(&self) -> watch::Receiver<RecorderStatus> {
+        self.status.clone()
+    }
+
+    /// The newest published note; empty before the first.
+    pub fn published(&self) -> watch::Receiver<Arc<str>> {
+        self.published.clone()
+    }
+
+    /// After the recorder has stopped nothing is carried out any more: the program is ending.
+    fn tell(&self, message: Message) {
+        let _ = self.messages.send(message);
+    }
+}
+
+/// The thread: messages to the core, changes to the watchers.
+struct Worker {
+    core: Core,
+    status: watch::Sender<RecorderStatus>,
+    published: watch::Sender<Arc<str>>,
+}
+
+impl Worker {
+    fn run(mut self, inbox: &Receiver<Message>) {
+        while let Ok(message) = inbox.recv() {
+            match message {
+                Message::Task(task) => or_abort(self.core.take(task)),
+                Message::ProposeSeal => self.core.propose_seal(),
+                Message::Sync(done) => {
+                    or_abort(self.core.sync());
+                    // Whoever asked may have gone; the sync is done all the same.
+                    let _ = done.try_send(());
+                }
+                Message::Stop => break,
+            }
+            self.tell_watchers();
+        }
+        or_abort(self.core.sync());
+        self.tell_watchers();
+    }
+
+    fn tell_watchers(&self) {
+        let (before, now) = (*self.status.borrow(), self.core.status());
+        if before == now {
+            return;
+        }
+        if before.published_size != now.published_size {
+            self.published.send_replace(self.core.note().into());
+        }
+        self.status.send_replace(now);
+    }
+}
+
+/// A disk that failed once answers anything; only a new start reads what is really there.
+fn or_abort(done: Result<(), RecorderFault>) {
+    if let Err(fault) = done {
+        tracing::error!(%fault, "the evidence cannot be written: the process aborts");
+        std::process::abort();
+    }
+}
+
+/// A recorder that died in the middle of an effect must not leave a process that looks healthy.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("the recorder panicked: the process aborts");
+            std::process::abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

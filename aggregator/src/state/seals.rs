@@ -1,0 +1,214 @@
+//! From a proposed root to a published checkpoint: whose cosignatures are in.
+
+use std::collections::BTreeMap;
+
+use proofmark_evidence::limits::{NODES_COUNT_MAX, ORIGIN_BYTES_MAX};
+use proofmark_evidence::{
+    ByteReader, ByteWriter, Checkpoint, Cosignature, Hash, Note, NoteSignature, PublicKey,
+    Signature, SignatureType, VerifierKey,
+};
+
+use super::genesis::Genesis;
+use super::row::{Row, Table};
+use crate::command::{CodecFault, Refusal, put_hash, take_hash};
+use crate::limits::SEALS_PENDING_MAX;
+
+/// A root that waits for its majority. Its size is its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pending {
+    pub(super) root: Hash,
+    /// By node name.
+    pub(super) cosigned: BTreeMap<String, NodeWord>,
+}
+
+/// One node's cosignature, as far as its name and key do not say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NodeWord {
+    timestamp_s: u64,
+    signature: [u8; 64],
+}
+
+/// What was published last. One row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Published {
+    pub(super) size: u64,
+}
+
+/// The seals above the newest published one.
+#[derive(Clone, Debug)]
+pub(super) struct Seals {
+    pending: Table<Pending>,
+    published: Table<Published>,
+}
+
+impl Seals {
+    pub(super) fn new() -> Self {
+        Self { pending: Table::new(), published: Table::new() }
+    }
+
+    /// The size of the newest checkpoint that a majority cosigned; 0 before the first.
+    pub(super) fn published_size(&self) -> u64 {
+        self.published.get(&()).map_or(0, |published| published.size)
+    }
+
+    /// Takes a proposed root. The same one again is taken again: cosignatures may have been lost
+    /// with a leader. Never at or below what is published, below a newer seal, or beyond the log.
+    pub(super) fn seal(&mut self, size: u64, root: Hash, leaf_count: u64) -> Result<(), Refusal> {
+        let newest = self.pending.last().map_or(0, |(size, _)| *size);
+        if size <= self.published_size() || size < newest || size > leaf_count {
+            return Err(Refusal::SealSize { expected: leaf_count, got: size });
+        }
+        let is_known = self.pending.get(&size).is_some_and(|pending| pending.root == root);
+        if is_known {
+            return Ok(());
+        }
+        if self.pending.len() == SEALS_PENDING_MAX {
+            self.pending.remove_first();
+        }
+        self.pending.insert(size, Pending { root, cosigned: BTreeMap::new() });
+        Ok(())
+    }
+
+    /// Takes a node's cosignature. `Some`: it completed the majority, publish this, once.
+    pub(super) fn cosign(
+        &mut self,
+        genesis: &Genesis,
+        cosigned: &Cosigned<'_>,
+    ) -> Result<Option<Vec<Cosignature>>, Refusal> {
+        let node = || cosigned.node.to_owned();
+        let key = genesis.node_key(cosigned.node);
+        let key = key.ok_or_else(|| Refusal::CosignNode { node: node() })?;
+        if cosigned.size <= self.published_size() {
+            return Ok(None); // a late one of a minority: nothing needs it any more
+        }
+        self.check_pending(cosigned)?;
+        let whole = cosigned.verify(genesis, key);
+        whole.ok_or_else(|| Refusal::CosignSignature { node: node() })?;
+
+        let pending = self.pending.change(&cosigned.size).expect("check_pending found it");
+        pending.cosigned.insert(node(), cosigned.word());
+        if pending.cosigned.len() < genesis.majority() {
+            return Ok(None);
+        }
+        let cosignatures = pending.cosignatures(genesis);
+        self.pending.retain(|size, _| *size > cosigned.size);
+        self.published.insert((), Published { size: cosigned.size });
+        Ok(Some(cosignatures))
+    }
+
+    fn check_pending(&self, cosigned: &Cosigned<'_>) -> Result<(), Refusal> {
+        match self.pending.get(&cosigned.size) {
+            Some(pending) if pending.root == cosigned.root => Ok(()),
+            _ => {
+                let newest = self.pending.last().map_or(0, |(size, _)| *size);
+                Err(Refusal::CosignStale { expected: newest, got: cosigned.size })
+            }
+        }
+    }
+
+    pub(super) fn tables(&mut self) -> (&mut Table<Pending>, &mut Table<Published>) {
+        (&mut self.pending, &mut self.published)
+    }
+
+    pub(super) fn rows(&self) -> (&Table<Pending>, &Table<Published>) {
+        (&self.pending, &self.published)
+    }
+
+    pub(super) fn check(&self, majority: usize, leaf_count: u64) -> Result<(), String> {
+        let published = self.published_size();
+        let is_open = |(size, pending): (&u64, &Pending)| {
+            (published + 1..=leaf_count).contains(size) && pending.cosigned.len() < majority
+        };
+        let is_bounded = self.pending.len() <= SEALS_PENDING_MAX && published <= leaf_count;
+        match is_bounded && self.pending.iter().all(is_open) {
+            true => Ok(()),
+            false => Err(format!("seals above {published}: {:?}", self.pending)),
+        }
+    }
+}
+
+/// One cosignature as a command brings it.
+pub(super) struct Cosigned<'a> {
+    pub(super) node: &'a str,
+    pub(super) size: u64,
+    pub(super) root: Hash,
+    pub(super) timestamp_s: u64,
+    pub(super) signature: [u8; 64],
+}
+
+impl Cosigned<'_> {
+    fn word(&self) -> NodeWord {
+        NodeWord { timestamp_s: self.timestamp_s, signature: self.signature }
+    }
+
+    /// A wrong one, published, would make every reader refuse the checkpoint.
+    fn verify(&self, genesis: &Genesis, key: &PublicKey) -> Option<()> {
+        let (origin, size, root) = (genesis.origin.clone(), self.size, self.root);
+        let text = Checkpoint { origin, size, root }.to_text();
+        let verifier = VerifierKey::new(self.node, SignatureType::CosignatureV1, *key).ok()?;
+        let line = self.word().cosignature(self.node, &verifier);
+        let line = NoteSignature::parse_line(line.line().trim_end()).ok()?;
+        let note = Note { text, signatures: vec![line] };
+        note.verified_by(&verifier).ok()?.map(|_| ())
+    }
+}
+
+impl NodeWord {
+    fn cosignature(self, node: &str, verifier: &VerifierKey) -> Cosignature {
+        Cosignature {
+            name: node.to_owned(),
+            key_id4: verifier.key_id(),
+            timestamp_s: self.timestamp_s,
+            signature: Signature(self.signature),
+        }
+    }
+}
+
+impl Pending {
+    /// Ascending by node name.
+    fn cosignatures(&self, genesis: &Genesis) -> Vec<Cosignature> {
+        let whole = self.cosigned.iter().filter_map(|(node, word)| {
+            let key = *genesis.node_key(node)?;
+            let verifier = VerifierKey::new(node, SignatureType::CosignatureV1, key).ok()?;
+            Some(word.cosignature(node, &verifier))
+        });
+        whole.collect()
+    }
+}
+
+impl Row for Pending {
+    const TAG: u8 = b'c';
+    type Key = u64;
+
+    fn put(&self, out: &mut ByteWriter) {
+        put_hash(out, &self.root);
+        out.varint(self.cosigned.len() as u64);
+        for (node, word) in &self.cosigned {
+            out.text(node).varint(word.timestamp_s).fixed(&word.signature);
+        }
+    }
+
+    fn take(input: &mut ByteReader<'_>) -> Result<Self, CodecFault> {
+        let root = take_hash(input, "root")?;
+        let count = input.count("cosignatures", NODES_COUNT_MAX, 66)?;
+        let cosigned = (0..count).map(|_| {
+            let node = input.text("node", ORIGIN_BYTES_MAX)?.to_owned();
+            let timestamp_s = input.varint("timestamp")?;
+            Ok((node, NodeWord { timestamp_s, signature: input.fixed("signature")? }))
+        });
+        Ok(Self { root, cosigned: cosigned.collect::<Result<_, CodecFault>>()? })
+    }
+}
+
+impl Row for Published {
+    const TAG: u8 = b'p';
+    type Key = ();
+
+    fn put(&self, out: &mut ByteWriter) {
+        out.varint(self.size);
+    }
+
+    fn take(input: &mut ByteReader<'_>) -> Result<Self, CodecFault> {
+        Ok(Self { size: input.varint("published size")? })
+    }
+}

@@ -1,0 +1,98 @@
+//! From the state to a view of it. Runs on the apply thread; copies, so that readers wait for
+//! nothing.
+
+use proofmark_evidence::{AgentName, Outcome};
+use proofmark_slo::SeriesView;
+use proofmark_spec::Check;
+
+use super::StateView;
+use super::model::{AgentView, CheckView, FailureView, ObjectiveView, SpecView};
+use crate::state::{Agent, Failure, State};
+
+/// What readers see of `state`.
+pub fn build(state: &State) -> StateView {
+    let series: Vec<SeriesView> = state.ledger().series().collect();
+    let agents = state.agents().iter();
+    StateView {
+        applied_index: state.applied(),
+        now_ms: state.stamped_at_ms(),
+        log_size: state.leaf_count(),
+        spec: spec(state),
+        agents: agents.map(|(name, agent)| agent_view(name, agent, &series)).collect(),
+        checks: checks(state, &series),
+        objectives: state.ledger().report().iter().map(ObjectiveView::of).collect(),
+        failures: state.failures().iter().map(failure).collect(),
+    }
+}
+
+fn spec(state: &State) -> SpecView {
+    let newest = state.specs().newest();
+    newest.map_or_else(SpecView::default, |(revision, text)| SpecView {
+        revision,
+        effective_at_ms: text.effective_at_ms,
+    })
+}
+
+fn agent_view(name: &AgentName, agent: &Agent, series: &[SeriesView]) -> AgentView {
+    let own = series.iter().filter(|one| one.agent == *name);
+    AgentView {
+        name: name.to_string(),
+        key_id: agent.key.key_id().to_string(),
+        epoch: agent.epoch,
+        enrolled_at_ms: agent.enrolled_at_ms,
+        next_seq: agent.next_seq,
+        accepted_at_ms: agent.accepted_at_ms,
+        retired: agent.is_retired,
+        silent_checks: own.filter(|one| one.silent_since_ms.is_some()).count() as u64,
+    }
+}
+
+fn checks(state: &State, series: &[SeriesView]) -> Vec<CheckView> {
+    let documents = state.specs().in_force();
+    let mut views: Vec<CheckView> = series
+        .iter()
+        .map(|one| {
+            let check = documents.checks.iter().find(|check| check.name == one.check.as_str());
+            check_view(one, check)
+        })
+        .collect();
+    views.sort_by(|a, b| (&a.agent, &a.check).cmp(&(&b.agent, &b.check)));
+    views
+}
+
+fn check_view(one: &SeriesView, check: Option<&Check>) -> CheckView {
+    let last = one.last.as_ref();
+    CheckView {
+        check: one.check.to_string(),
+        agent: one.agent.to_string(),
+        kind: check.map_or_else(String::new, |check| check.probe.kind().to_owned()),
+        target: check.map_or_else(String::new, |check| check.probe.target()),
+        interval_ms: one.interval_ms,
+        outcome: last.map(|run| run.outcome.slug().to_owned()),
+        state: last.map_or("none", |run| family(&run.outcome)),
+        scheduled_at_ms: last.map(|run| run.scheduled_at_ms),
+        silent_since_ms: one.silent_since_ms,
+    }
+}
+
+fn failure(failure: &Failure) -> FailureView {
+    FailureView {
+        id: failure.id.to_string(),
+        check: failure.check.to_string(),
+        agent: failure.id.agent.to_string(),
+        target: failure.target.clone(),
+        scheduled_at_ms: failure.scheduled_at_ms,
+        outcome: failure.reason.slug().to_owned(),
+        state: "fail",
+        detail: failure.detail.clone(),
+    }
+}
+
+/// The family of an outcome: `pass`, `fail` or `unknown`.
+pub fn family(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass => "pass",
+        Outcome::Fail(_) => "fail",
+        Outcome::Unknown(_) => "unknown",
+    }
+}

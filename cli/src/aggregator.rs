@@ -1,0 +1,56 @@
+//! `aggregator init` and `aggregator run`.
+
+use std::path::Path;
+
+use proofmark_aggregator::clock::Clock;
+use proofmark_aggregator::config::{Config, LogFormat};
+use proofmark_aggregator::node::{Node, NodeFault, init};
+
+use crate::args::AggregatorVerb;
+use crate::exit::{Done, Exit, Failure};
+use crate::{files, runtime, signal, telemetry};
+
+pub fn run(verb: &AggregatorVerb) -> Done {
+    match verb {
+        AggregatorVerb::Init { config, bundle } => initialise(config, bundle.as_deref()),
+        AggregatorVerb::Run { config } => serve(config),
+    }
+}
+
+fn read(path: &Path) -> Result<Config, Failure> {
+    let file = files::read(path)?;
+    Config::parse(&file.text, &file.name)
+        .map_err(|faults| Failure::new(Exit::Config, faults.to_lines().join("\n")))
+}
+
+fn initialise(config: &Path, bundle: Option<&Path>) -> Done {
+    let config = read(config)?;
+    let identity = init(&config, bundle, Clock::system().unix_ms()).map_err(failure)?;
+    println!("replica {} of {} is initialised in {}", identity.node_name, identity.origin, config.data_dir.display());
+    if bundle.is_none() {
+        for node in identity.nodes.iter().filter(|node| node.id != identity.node_id) {
+            let bundle = config.identity_dir().join(format!("node-{}.bundle", node.id));
+            println!("for {}: {} (holds secrets; delete it after its `init`)", node.name, bundle.display());
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn serve(config: &Path) -> Done {
+    let config = read(config)?;
+    telemetry::init(config.log_format == LogFormat::Json);
+    runtime::block_on(async {
+        let node = Node::start(&config, Clock::system()).await.map_err(failure)?;
+        let addresses = node.addresses();
+        println!("listening http={} grpc={} peers={}", addresses.http, addresses.grpc, addresses.peers);
+        println!("aggregator {} ready", config.node);
+        signal::shutdown_asked().await;
+        node.stop().await;
+        Ok(Exit::Ok)
+    })
+}
+
+/// What stops a start is the operator's to mend: a directory, a port, a file.
+pub fn failure(fault: NodeFault) -> Failure {
+    Failure::new(Exit::Storage, fault.to_string())
+}

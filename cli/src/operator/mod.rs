@@ -1,0 +1,113 @@
+//! `apply`, `token create`, `agent retire`: an operator's changes, over mutually authenticated gRPC.
+
+mod access;
+
+use std::time::Duration;
+
+use proofmark_proto::operator_client::OperatorClient;
+use proofmark_proto::{ApplyRequest, CreateTokenRequest, RetireAgentRequest, SpecFile};
+use tonic::transport::Channel;
+
+use crate::args::{Apply, OperatorAccess};
+use crate::exit::{Done, Exit, Failure};
+use crate::{files, say};
+pub use access::Access;
+
+/// Faults are found here first, so that a wrong file is said without an aggregator too.
+pub fn apply(apply: &Apply) -> Done {
+    let files = files::read_all(&apply.files)?;
+    let sources: Vec<_> = files
+        .iter()
+        .map(|file| proofmark_spec::Source { file: &file.name, text: &file.text })
+        .collect();
+    proofmark_spec::parse(&sources)
+        .map_err(|faults| Failure::new(Exit::Usage, faults.to_lines().join("\n")))?;
+    let files = files.into_iter().map(|file| SpecFile { name: file.name, text: file.text });
+    let access = Access::open(&apply.operator)?;
+    let request = ApplyRequest {
+        files: files.collect(),
+        dry_run: apply.dry_run,
+        author: access.author().to_owned(),
+    };
+    let reply = access.call(|mut client| {
+        let request = request.clone();
+        async move { client.apply(request).await }
+    })?;
+    if !reply.faults.is_empty() {
+        return Err(Failure::new(Exit::Usage, reply.faults.join("\n")));
+    }
+    for line in &reply.diff {
+        println!("{line}");
+    }
+    match apply.dry_run {
+        true => println!("dry run: nothing was changed"),
+        false => println!(
+            "revision {} takes effect at {}",
+            reply.revision,
+            say::time(reply.effective_at_ms)
+        ),
+    }
+    Ok(Exit::Ok)
+}
+
+/// Prints the token and nothing else: it is meant for a pipe.
+pub fn create_token(agent: Option<&str>, ttl: &str, operator: &OperatorAccess) -> Done {
+    let request = CreateTokenRequest {
+        agent: agent.unwrap_or_default().to_owned(),
+        ttl_s: ttl_seconds(ttl)?,
+    };
+    let reply = Access::open(operator)?.call(|mut client| {
+        let request = request.clone();
+        async move { client.create_token(request).await }
+    })?;
+    println!("{}", reply.token);
+    Ok(Exit::Ok)
+}
+
+pub fn retire(name: &str, operator: &OperatorAccess) -> Done {
+    let request = RetireAgentRequest { agent: name.to_owned() };
+    Access::open(operator)?.call(|mut client| {
+        let request = request.clone();
+        async move { client.retire_agent(request).await }
+    })?;
+    println!("agent {name} is retired: nothing more is accepted from its key");
+    Ok(Exit::Ok)
+}
+
+/// `90s`, `15m`, `24h`, `7d`.
+fn ttl_seconds(text: &str) -> Result<u32, Failure> {
+    let wrong = || Failure::new(Exit::Usage, format!("--ttl: expected like 15m or 24h, got {text}"));
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds: u32 = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let count: u32 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    count.checked_mul(seconds).filter(|total| *total > 0).ok_or_else(wrong)
+}
+
+type Client = OperatorClient<Channel>;
+
+/// How long one RPC may take, the connection included.
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ttl_has_a_unit() {
+        let check = |text: &str, expect: Option<u32>| assert_eq!(ttl_seconds(text).ok(), expect);
+        check("90s", Some(90));
+        check("15m", Some(900));
+        check("24h", Some(86_400));
+        check("15", None);
+        check("0m", None);
+        check("m", None);
+        check("", None);
+        check("9999999999d", None);
+    }
+}

@@ -1,0 +1,339 @@
+//! Whatever is done to a log's files, the verdict names the file.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::key::{KeyId, SigningKey};
+use crate::layout::{DirSource, SCRATCH_DIR};
+use crate::sample::{MemSource, Sample, log_key, note, origin, policy};
+use crate::writer::LogWriter;
+
+/// Remembers signatures that held: the same leaf under the same key holds again.
+#[derive(Default)]
+struct Remembered(BTreeMap<(Hash, KeyId), ()>);
+
+impl SignatureCheck for Remembered {
+    fn check(&mut self, leaf: &Leaf, key: &PublicKey) -> Result<(), LeafFault> {
+        let entry = (leaf.hash(), key.key_id());
+        if self.0.contains_key(&entry) {
+            return Ok(());
+        }
+        leaf.verify(key)?;
+        self.0.insert(entry, ());
+        Ok(())
+    }
+}
+
+/// The files of a log of so many leaves, `published` of them published.
+fn files(sample: &Sample, size: usize, published: u64) -> MemSource {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = LogWriter::create(dir.path(), &origin(), &policy().to_text()).unwrap();
+    for (leaf, payload) in &sample.leaves[..size] {
+        writer.append(leaf, payload);
+    }
+    writer.sync().unwrap();
+    writer.publish(&sample.note(published)).unwrap();
+    let source = DirSource::new(dir.path());
+    let mut found = BTreeMap::new();
+    load(&source, "", &mut found);
+    MemSource(found)
+}
+
+fn load(source: &DirSource, dir: &str, found: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in source.list(dir).unwrap() {
+        let path = if dir.is_empty() { entry.name } else { format!("{dir}/{}", entry.name) };
+        match entry.is_dir {
+            true => load(source, &path, found),
+            false => drop(found.insert(path.clone(), source.read(&path).unwrap())),
+        }
+    }
+}
+
+#[test]
+fn a_sound_log_is_found_sound() {
+    let sample = Sample::new(700);
+    let source = files(&sample, 700, 700);
+    let mut shown = Shown::default();
+    let report = verify_log(&source, &policy(), &mut shown);
+    assert_eq!(report.faults, []);
+    assert_eq!((report.size, report.root, report.unpublished), (700, sample.roots[700], 0));
+    assert_eq!(shown.indexes, (0..700).collect::<Vec<u64>>());
+    assert_eq!((report.batches, report.results), (shown.batches, shown.results));
+    let names: Vec<&str> = report.cosigners.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["log.example.com/n1", "log.example.com/n3"]);
+    let lives: Vec<String> =
+        report.agents.iter().map(|span| format!("{}/{}", span.agent, span.epoch)).collect();
+    assert_eq!(lives, ["web-0/1", "web-1/1", "web-1/2", "web-2/1"]);
+    for span in &report.agents {
+        assert_eq!((span.seq_first, span.seq_last), (1, span.results), "{}", span.agent);
+    }
+    assert_eq!(verify_log_unpinned(&source, &mut ()), report);
+    let paths: Vec<&str> = source.0.keys().map(String::as_str).collect();
+    let expected = [
+        "checkpoint", "payload/000", "payload/001", "payload/002", "policy", "tile/0/000",
+        "tile/0/001", "tile/0/002.p/188", "tile/1/000.p/2", "tile/entries/000",
+        "tile/entries/001", "tile/entries/002.p/188",
+    ];
+    assert_eq!(paths, expected);
+}
+
+#[derive(Default)]
+struct Shown {
+    indexes: Vec<u64>,
+    batches: u64,
+    results: u64,
+}
+
+impl LeafVisitor for Shown {
+    fn leaf(&mut self, index: u64, header: &Header, open: Option<&OpenBatch>, _: &[u8]) {
+        self.indexes.push(index);
+        assert_eq!(open.is_some(), matches!(header, Header::Batch(_)));
+        self.batches += u64::from(open.is_some());
+        self.results += open.map_or(0, |open| open.results.len() as u64);
+    }
+}
+
+#[test]
+fn leaves_beyond_the_checkpoint_are_held_to_the_same_rules() {
+    let sample = Sample::new(530);
+    for (size, published) in [(530, 500), (530, 512), (520, 10), (256, 255), (300, 0)] {
+        let report = verify_log(&files(&sample, size, published), &policy(), &mut ());
+        assert_eq!(report.faults, [], "{published} of {size}");
+        assert_eq!((report.size, report.unpublished), (published, size as u64 - published));
+    }
+}
+
+/// Numbers that look random and are the same on each run (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) as usize % end
+    }
+}
+
+/// Each kind of harm, with the files that a report may name.
+#[derive(Debug)]
+struct Harm {
+    what: String,
+    files: Vec<String>,
+}
+
+fn harm(source: &mut MemSource, dice: &mut Dice) -> Option<Harm> {
+    let paths: Vec<String> = source.0.keys().cloned().collect();
+    let path = paths[dice.below(paths.len())].clone();
+    let other = paths[dice.below(paths.len())].clone();
+    let bytes = source.0[&path].clone();
+    let at = dice.below(bytes.len());
+    let kind = dice.below(6);
+    let mut files = vec![path.clone()];
+    let what = match kind {
+        0 | 1 => {
+            let mask = 1 << dice.below(8);
+            source.0.get_mut(&path).unwrap()[at] ^= mask;
+            format!("flip {mask:#04x} at {at} of {path}")
+        }
+        2 => {
+            source.0.get_mut(&path).unwrap().truncate(at);
+            format!("cut {path} to {at}")
+        }
+        3 => {
+            source.0.get_mut(&path).unwrap().push(dice.below(256) as u8);
+            format!("one byte more in {path}")
+        }
+        4 => {
+            source.0.remove(&path);
+            format!("remove {path}")
+        }
+        _ => {
+            let others = source.0.insert(other.clone(), bytes.clone()).unwrap();
+            if others == bytes {
+                return None;
+            }
+            source.0.insert(path.clone(), others);
+            files.push(other.clone());
+            format!("swap {path} and {other}")
+        }
+    };
+    Some(Harm { what, files })
+}
+
+/// At least one of the harmed files is named, and no other file is.
+fn check_harm(source: &MemSource, harm: &Harm, policy: Option<&Policy>, memo: &mut Remembered) {
+    let report = verify_with(source, policy, &mut (), memo);
+    let named: Vec<&String> = report.faults.iter().map(|fault| &fault.file).collect();
+    assert!(!report.is_sound() && !named.is_empty(), "{}: nothing found", harm.what);
+    for fault in &report.faults {
+        assert!(harm.files.contains(&fault.file), "{}: blamed {fault}", harm.what);
+    }
+}
+
+#[test]
+fn any_harm_to_any_file_is_found_and_the_file_named() {
+    let sample = Sample::new(700);
+    let sound = files(&sample, 700, 700);
+    let policy = policy();
+    let mut memo = Remembered::default();
+    let mut dice = Dice(7);
+    let mut done = 0;
+    while done < 240 {
+        let mut source = sound.clone();
+        let Some(harm) = harm(&mut source, &mut dice) else { continue };
+        done += 1;
+        check_harm(&source, &harm, (done % 4 != 0).then_some(&policy), &mut memo);
+    }
+}
+
+#[test]
+fn harm_beyond_the_checkpoint_is_found_too() {
+    let sample = Sample::new(530);
+    let sound = files(&sample, 530, 500);
+    let policy = policy();
+    let mut memo = Remembered::default();
+    let mut dice = Dice(9);
+    let mut done = 0;
+    while done < 60 {
+        let mut source = sound.clone();
+        let Some(harm) = harm(&mut source, &mut dice) else { continue };
+        if harm.what.starts_with("remove") {
+            continue; // what was never published may also be gone
+        }
+        done += 1;
+        let report = verify_with(&source, Some(&policy), &mut (), &mut memo);
+        let is_named = report.faults.iter().any(|fault| harm.files.contains(&fault.file));
+        assert!(is_named, "{}: {:?}", harm.what, report.faults);
+    }
+}
+
+#[test]
+fn what_does_not_belong_is_named() {
+    let sample = Sample::new(300);
+    let sound = files(&sample, 300, 300);
+    let check = |path: &str, slug: Option<&str>| {
+        let mut source = sound.clone();
+        source.0.insert(path.to_owned(), b"anything".to_vec());
+        let report = verify_log(&source, &policy(), &mut ());
+        let found: Vec<_> = report.faults.iter().map(|one| (&*one.file, one.slug)).collect();
+        assert_eq!(found, slug.map(|slug| (path, slug)).into_iter().collect::<Vec<_>>());
+    };
+    check("notes.txt", Some("file_unexpected"));
+    check("tile/0/1", Some("file_unexpected"));
+    check("tile/0/007", Some("file_unexpected"));
+    check("tile/3/000.p/1", Some("file_unexpected"));
+    check("tile/entries/001.p/99", Some("file_unexpected"));
+    check("payload/002", Some("file_unexpected"));
+    check("a/b/c/d/e/f/g/h/i/j", Some("file_unexpected"));
+    check(&format!("{SCRATCH_DIR}/0"), None);
+    let mut deep = sound.clone();
+    deep.0.insert("deep/".repeat(1000) + "file", Vec::new());
+    assert!(!verify_log(&deep, &policy(), &mut ()).is_sound());
+}
+
+/// Files left from a smaller size are fine as long as they are what they were.
+#[test]
+fn older_narrow_files_must_be_true_prefixes() {
+    let sample = Sample::new(300);
+    let old = files(&sample, 270, 270);
+    let sound = files(&sample, 300, 300);
+    for path in ["tile/0/001.p/14", "tile/entries/001.p/14"] {
+        let mut source = sound.clone();
+        source.0.insert(path.to_owned(), old.0[path].clone());
+        assert_eq!(verify_log(&source, &policy(), &mut ()).faults, []);
+        source.0.get_mut(path).unwrap()[40] ^= 1;
+        let report = verify_log(&source, &policy(), &mut ());
+        assert_eq!(report.faults.iter().map(|one| &*one.file).collect::<Vec<_>>(), [path]);
+    }
+}
+
+/// The log itself may be at fault, with every file as it was written.
+#[test]
+fn a_log_that_breaks_its_own_rules_is_found() {
+    let sample = Sample::new(20);
+    let check = |order: &[usize], slug: &str| {
+        let leaves: Vec<_> = order.iter().map(|place| sample.leaves[*place].clone()).collect();
+        check_slugs(&leaves, &[slug]);
+    };
+    // In the sample: 0 genesis, 1 to 3 enrolments, 4 the spec, then batches of agents 2, 0, 1, ...
+    check(&[1, 2], "genesis");
+    check(&[0, 0], "genesis");
+    check(&[0, 1, 1], "epoch");
+    check(&[0, 4, 4], "spec_revision");
+    check(&[0, 1, 2, 5], "agent_unknown");
+    check(&[0, 1, 2, 3, 5, 5], "sequence");
+    check(&[0, 1, 2, 3, 8], "sequence");
+    check(&[0, 1, 2, 3, 6, 5, 9, 8, 11, 10, 7, 12, 12, 15], "sequence");
+}
+
+#[test]
+fn a_leaf_that_does_not_hold_is_found() {
+    let sample = Sample::new(8);
+    let mut leaves = sample.leaves.clone();
+    leaves[6].1 = leaves[7].1.clone();
+    check_slugs(&leaves, &["payload_len"]);
+
+    let mut leaves = sample.leaves.clone();
+    leaves[1].1 = b"a blob where none belongs".to_vec();
+    check_slugs(&leaves, &["payload_len"]);
+
+    let mut leaves = sample.leaves.clone();
+    let mut bytes = leaves[5].0.bytes().to_vec();
+    bytes[10] ^= 1;
+    leaves[5].0 = Leaf::parse(bytes).unwrap();
+    check_slugs(&leaves, &["signature_invalid"]);
+}
+
+fn check_slugs(leaves: &[(Leaf, Vec<u8>)], expected: &[&str]) {
+    let report = verify_leaves(leaves);
+    let found: Vec<&str> = report.faults.iter().map(|fault| fault.slug).collect();
+    assert_eq!(found, expected, "{:?}", report.faults);
+}
+
+/// Writes these leaves as a log and verifies it.
+fn verify_leaves(leaves: &[(Leaf, Vec<u8>)]) -> Report {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = LogWriter::create(dir.path(), &origin(), &policy().to_text()).unwrap();
+    leaves.iter().for_each(|(leaf, payload)| {
+        writer.append(leaf, payload);
+    });
+    writer.sync().unwrap();
+    writer.publish(&note(writer.size(), writer.root(), &[0, 1])).unwrap();
+    verify_log(&DirSource::new(dir.path()), &policy(), &mut ())
+}
+
+#[test]
+fn a_checkpoint_needs_the_log_and_a_quorum() {
+    let sample = Sample::new(10);
+    let sound = files(&sample, 10, 10);
+    let check = |note: String, slug: &str| {
+        let mut source = sound.clone();
+        source.0.insert(CHECKPOINT_FILE.to_owned(), note.into_bytes());
+        let report = verify_log(&source, &policy(), &mut ());
+        let found: Vec<_> = report.faults.iter().map(|one| (&*one.file, one.slug)).collect();
+        assert_eq!(found, [(CHECKPOINT_FILE, slug)]);
+    };
+    check(note(10, sample.roots[10], &[1]), "no_quorum");
+    check(note(10, sample.roots[9], &[0, 1]), "root_mismatch");
+    let unsigned: Vec<String> =
+        sample.note(10).lines().filter(|line| !line.contains(".com ")).map(str::to_owned).collect();
+    check(unsigned.join("\n") + "\n", "log_signature_missing");
+    let stranger = crate::cosignature::cosign("stranger", &log_key(), 1, "text").line();
+    check(sample.note(10) + &stranger, "signature_unknown");
+}
+
+#[test]
+fn another_log_is_not_the_one_trusted() {
+    let sample = Sample::new(10);
+    let source = files(&sample, 10, 10);
+    let others = policy().to_text().replace("log.example.com+", "other.example.com+");
+    assert!(Policy::parse(&others).is_err(), "the key id covers the name");
+    let key = SigningKey::from_seed([77; 32]).public();
+    let nodes = vec![("n".to_owned(), SigningKey::from_seed([78; 32]).public())];
+    let other = Policy::for_nodes(&origin(), &key, &nodes).unwrap();
+    let report = verify_log(&source, &other, &mut ());
+    assert_eq!(report.faults[0].slug, "log_signature_missing");
+    assert_eq!(report.faults[0].file, CHECKPOINT_FILE);
+}

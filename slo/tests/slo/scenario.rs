@@ -1,0 +1,248 @@
+//! Random lives of a small fleet: specs change, agents come, go, fall silent and catch up.
+//!
+//! A scenario is turned into the leaves' contents in the order of their arrival. Batches of one
+//! agent arrive in order; how those of different agents interleave is up to the scenario.
+
+use proofmark_evidence::{AgentName, CheckName, FailReason, Outcome, UnknownReason};
+use proofmark_slo::{GRACE_MS, Ledger, Run, SPEC_LEAD_MS};
+use proptest::prelude::*;
+
+use crate::recount::Recount;
+use crate::spec::{TestCheck, TestSlo, TestSpec};
+use crate::timeline::DAY_START_MS;
+
+pub const SPAN_S: u64 = 2 * 60 * 60;
+pub const AGENTS: [&str; 3] = ["ams", "fra", "waw"];
+/// Outcome codes that say how a result is sent rather than what it is.
+const DROPPED: u8 = 0;
+const SENT_TWICE: u8 = 1;
+const INTERVALS_S: [u64; 5] = [10, 60, 35, 20, 300];
+
+/// Something the ledger is told, and when.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    Spec { revision: u64, effective_at_ms: u64, spec: TestSpec },
+    Enrol { agent: AgentName, at_ms: u64 },
+    Retire { agent: AgentName, at_ms: u64 },
+    Result(HeardResult),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeardResult {
+    pub agent: AgentName,
+    pub check: CheckName,
+    pub scheduled_at_ms: u64,
+    pub outcome: Outcome,
+    pub duration_us: u64,
+}
+
+/// Events with the instant of their arrival, ascending.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub events: Vec<(u64, Event)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Interval(usize, usize),
+    WithoutLastAgent(usize),
+    Target(u64),
+    Limit(bool),
+    Nothing,
+    Enrol(usize),
+    Retire(usize),
+}
+
+prop_compose! {
+    /// At most a few thousand results over two hours.
+    pub fn scenarios()(
+        changes in prop::collection::vec((0..SPAN_S, change()), 0..6),
+        outages in prop::collection::vec((0..3_usize, 0..SPAN_S, 0..SPAN_S / 2), 0..4),
+        outcomes in prop::collection::vec(0..12_u8, 40),
+        delays_ms in prop::collection::vec(0..15_000_u64, 40),
+    ) -> Scenario {
+        Builder::new(changes).scenario(&Network { outages, outcomes, delays_ms })
+    }
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        (0..2_usize, 0..INTERVALS_S.len()).prop_map(|(check, i)| Change::Interval(check, i)),
+        (0..2_usize).prop_map(Change::WithoutLastAgent),
+        (0..3_u64).prop_map(|step| Change::Target(900 + step * 40)),
+        any::<bool>().prop_map(Change::Limit),
+        Just(Change::Nothing),
+        (0..3_usize).prop_map(Change::Enrol),
+        (0..3_usize).prop_map(Change::Retire),
+    ]
+}
+
+/// The spec every scenario begins with.
+fn first_spec() -> TestSpec {
+    let check = |name, interval_s| TestCheck { name, interval_s, agents: vec![] };
+    let slo = |name, window_minutes| TestSlo {
+        name,
+        checks: vec!["api", "web"],
+        agents: vec![],
+        limit_ms: Some(500),
+        slices: None,
+        window_minutes,
+        target_milli: 900,
+    };
+    let sliced = TestSlo {
+        checks: vec!["web"],
+        agents: vec!["ams", "fra"],
+        slices: Some((5, 800)),
+        ..slo("sliced", 60)
+    };
+    TestSpec {
+        checks: vec![check("api", 20), check("web", 60)],
+        slos: vec![slo("long", 60), slo("short", 5), sliced],
+    }
+}
+
+struct Builder {
+    events: Vec<(u64, Event)>,
+    spec: TestSpec,
+    revision: u64,
+    enrolled: [bool; 3],
+}
+
+impl Builder {
+    /// Agents `ams` and `fra` and the first spec from the start, then the changes.
+    fn new(mut changes: Vec<(u64, Change)>) -> Builder {
+        let (events, enrolled) = (Vec::new(), [false; 3]);
+        let mut builder = Builder { events, spec: first_spec(), revision: 0, enrolled };
+        changes.extend([(0, Change::Enrol(0)), (0, Change::Enrol(1)), (0, Change::Nothing)]);
+        changes.sort_by_key(|(at_s, _)| *at_s);
+        for (at_s, change) in changes {
+            // Odd milliseconds: nothing real falls on whole seconds.
+            builder.change(DAY_START_MS + at_s * 1_000 + at_s % 997, change);
+        }
+        builder
+    }
+
+    fn change(&mut self, at_ms: u64, change: Change) {
+        match change {
+            Change::Enrol(agent) => return self.enrol(at_ms, agent),
+            Change::Retire(agent) => return self.retire(at_ms, agent),
+            Change::Interval(check, i) => self.spec.checks[check].interval_s = INTERVALS_S[i],
+            Change::WithoutLastAgent(check) => {
+                self.spec.checks[check].agents = AGENTS[..2].to_vec()
+            }
+            Change::Target(milli) => self.spec.slos[0].target_milli = milli,
+            Change::Limit(on) => self.spec.slos[2].limit_ms = on.then_some(500),
+            Change::Nothing => {}
+        }
+        self.revision += 1;
+        let (revision, spec) = (self.revision, self.spec.clone());
+        let effective_at_ms = at_ms + SPEC_LEAD_MS;
+        self.events.push((at_ms, Event::Spec { revision, effective_at_ms, spec }));
+    }
+
+    fn enrol(&mut self, at_ms: u64, agent: usize) {
+        if !std::mem::replace(&mut self.enrolled[agent], true) {
+            self.events.push((at_ms, Event::Enrol { agent: agent_name(agent), at_ms }));
+        }
+    }
+
+    fn retire(&mut self, at_ms: u64, agent: usize) {
+        if std::mem::replace(&mut self.enrolled[agent], false) {
+            self.events.push((at_ms, Event::Retire { agent: agent_name(agent), at_ms }));
+        }
+    }
+
+    /// Lets every agent report its runs, but for those it drops, late when it was cut off.
+    fn scenario(mut self, network: &Network) -> Scenario {
+        let until_ms = DAY_START_MS + SPAN_S * 1_000;
+        let recount = Recount::new(&self.events);
+        let mut results = Vec::new();
+        for agent in 0..AGENTS.len() {
+            let mut runs = recount.expected_of(&agent_name(agent), DAY_START_MS, until_ms);
+            runs.sort_by_key(|(_, at_ms)| *at_ms);
+            results.extend(network.results(agent, runs));
+        }
+        self.events.extend(results);
+        // Stable: what arrives at one instant keeps its order.
+        self.events.sort_by_key(|(at_ms, _)| *at_ms);
+        Scenario { events: self.events }
+    }
+}
+
+/// What happens to results between their run and the ledger.
+struct Network {
+    /// Agent, from, length (s).
+    outages: Vec<(usize, u64, u64)>,
+    outcomes: Vec<u8>,
+    delays_ms: Vec<u64>,
+}
+
+impl Network {
+    fn results(&self, agent: usize, runs: Vec<(CheckName, u64)>) -> Vec<(u64, Event)> {
+        let (mut results, mut arrives_ms) = (Vec::new(), 0);
+        for (index, (check, at_ms)) in runs.into_iter().enumerate() {
+            let delay_ms = self.delays_ms[index % self.delays_ms.len()];
+            // A clock up to two seconds ahead is still an honest one.
+            let sent_ms = (at_ms + delay_ms).saturating_sub(2_000);
+            arrives_ms = sent_ms.max(self.back_ms(agent, at_ms)).max(arrives_ms);
+            let code = self.outcomes[(index * 7 + agent) % self.outcomes.len()];
+            let copies = match code {
+                DROPPED => 0,
+                SENT_TWICE => 2,
+                _ => 1,
+            };
+            let run = Event::Result(result(agent, check, at_ms, code));
+            results.extend(std::iter::repeat_n((arrives_ms, run), copies));
+        }
+        results
+    }
+
+    /// When the outage ends in which the run fell; 0 if it fell in none.
+    fn back_ms(&self, agent: usize, at_ms: u64) -> u64 {
+        let outages = self.outages.iter().filter(|(who, ..)| *who == agent);
+        let spans = outages.map(|(_, from_s, length_s)| {
+            let from_ms = DAY_START_MS + from_s * 1_000;
+            from_ms..from_ms + length_s * 1_000
+        });
+        spans.filter(|span| span.contains(&at_ms)).map(|span| span.end).max().unwrap_or(0)
+    }
+}
+
+fn result(agent: usize, check: CheckName, scheduled_at_ms: u64, code: u8) -> HeardResult {
+    let (outcome, duration_us) = match code {
+        2 => (Outcome::Fail(FailReason::ConnectRefused), 300),
+        3 => (Outcome::Pass, 500_001),
+        4 => (Outcome::Unknown(UnknownReason::SkippedOverrun), 0),
+        5 => (Outcome::Unknown(UnknownReason::SpoolFull), 0),
+        _ => (Outcome::Pass, 500_000),
+    };
+    HeardResult { agent: agent_name(agent), check, scheduled_at_ms, outcome, duration_us }
+}
+
+pub fn agent_name(agent: usize) -> AgentName {
+    AgentName::parse(AGENTS[agent]).expect("a label")
+}
+
+/// The instant up to which the aggregator judges at `now_ms`.
+pub fn as_of(now_ms: u64) -> u64 {
+    (now_ms - GRACE_MS) / 10_000 * 10_000
+}
+
+pub fn feed(ledger: &mut Ledger, event: &Event) {
+    match event {
+        Event::Spec { revision, effective_at_ms, spec } => {
+            ledger.spec_changed(*revision, *effective_at_ms, &spec.documents());
+        }
+        Event::Enrol { agent, at_ms } => ledger.agent_enrolled(agent, *at_ms),
+        Event::Retire { agent, at_ms } => ledger.agent_retired(agent, *at_ms),
+        Event::Result(result) => {
+            ledger.count(&Run {
+                check: &result.check,
+                agent: &result.agent,
+                scheduled_at_ms: result.scheduled_at_ms,
+                outcome: result.outcome,
+                duration_us: result.duration_us,
+            });
+        }
+    }
+}
