@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_REQUEST_MS_MAX};
+use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_REQUEST_MS_MAX, ADMIN_RETRY_MS};
 use crate::metrics::{Gauge, Metrics};
 
 /// Serves on `listener` until it is dropped with its task.
@@ -30,9 +30,7 @@ pub async fn serve(listener: TcpListener, metrics: Metrics) {
             Ok((stream, _)) => drop(connections.spawn(serve_one(stream, metrics.clone()))),
             Err(error) => {
                 tracing::warn!(%error, "admin port: accept failed");
-                // Out of file descriptors, most likely: one must be closed first.
-                connections.join_next().await;
-                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(ADMIN_RETRY_MS)).await;
             }
         }
         while connections.try_join_next().is_some() {}

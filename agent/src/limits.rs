@@ -48,10 +48,6 @@ pub const PENDING_PLANS_MAX: usize = 16;
 /// Bytes of a response's header, in all. Reached: the run fails with `http_protocol`.
 pub const HTTP_HEADER_BYTES_MAX: usize = 64 << 10;
 
-/// Bytes of a response's body kept for the body rules when the spec names no limit. Reached: the
-/// run fails with `response_too_large`, since rules on half a body prove nothing.
-pub const HTTP_BODY_BYTES_MAX: u64 = 10 << 20;
-
 /// Redirects followed in one run. Reached: the run fails with `redirects`. As in Go and curl's
 /// common use.
 pub const REDIRECTS_MAX: u32 = 10;
@@ -66,6 +62,10 @@ pub const DIALOGUE_BYTES_MAX: usize = 64 << 10;
 /// never reported as the whole of it.
 pub const TREE_FILES_MAX: u64 = 1_000_000;
 
+/// Directories below one another in a watched tree. Reached: the run is `agent_fault`; followed
+/// links that lead in a circle end here.
+pub const TREE_DEPTH_MAX: usize = 64;
+
 /// Bytes read at a time while hashing a file.
 pub const FILE_CHUNK_BYTES: usize = 64 << 10;
 
@@ -75,9 +75,6 @@ pub const CHANGED_NAMES_MAX: usize = 4;
 /// Time between the two readings that a CPU percentage needs, milliseconds (sysinfo's minimum is
 /// 200). A host check with CPU rules takes at least this long.
 pub const CPU_SAMPLE_MS: u64 = 250;
-
-/// Redirect-following and phases aside, a detail is cut to this many bytes (evidence's own bound).
-pub const DETAIL_BYTES_MAX: usize = 256;
 
 // --- spool -------------------------------------------------------------------------------------
 
@@ -110,6 +107,9 @@ pub const DRAIN_ACKS_MS_MAX: u64 = 3_000;
 
 /// Connections to the admin port at one time. Reached: the next waits in the listen queue.
 pub const ADMIN_CONNECTIONS_MAX: usize = 16;
+
+/// Wait after a failed accept, milliseconds: file descriptors are short and must come back first.
+pub const ADMIN_RETRY_MS: u64 = 100;
 
 /// Time one admin request may take, milliseconds. Reached: the connection is closed.
 pub const ADMIN_REQUEST_MS_MAX: u64 = 5_000;

@@ -54,6 +54,19 @@ struct IngestLabel {
     slug: String,
 }
 
+// A collector must be printable; what it reads is shared with rooms that own sockets and threads.
+impl fmt::Debug for FromRooms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FromRooms")
+    }
+}
+
+impl fmt::Debug for FromViews {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FromViews")
+    }
+}
+
 impl Collector for FromRooms {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let help = "What happened at the agent port, by event and reason";

@@ -103,6 +103,19 @@ impl LogReader {
         Leaves { reader: self, next: range.start, end, bundle: VecDeque::new() }
     }
 
+    /// Leaves without their blobs from `end` backwards, bundle by bundle.
+    pub(crate) fn leaves_before(
+        &self,
+        end: u64,
+    ) -> impl Iterator<Item = (u64, Result<Leaf, ReaderFault>)> + '_ {
+        let bundles = (0..end.min(self.size()).div_ceil(TILE_WIDTH)).rev();
+        bundles.flat_map(move |bundle| {
+            let first = bundle * TILE_WIDTH;
+            let last = (first + TILE_WIDTH).min(end).min(self.size());
+            (first..last).rev().map(|index| (index, self.leaf(index)))
+        })
+    }
+
     /// `index < size <=` the published size; the leaf's sibling first.
     pub fn inclusion_proof(&self, index: u64, size: u64) -> Result<Vec<Hash>, ReaderFault> {
         self.check_within(size, size)?;

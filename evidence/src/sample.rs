@@ -167,33 +167,41 @@ impl Maker {
     fn batch(&mut self, agent: usize) {
         let (epoch, seq_first, previous) = self.agents[agent];
         let count = 1 + self.leaves.len() % 4;
-        let check = CheckRef {
-            check: CheckName::parse("home").unwrap(),
-            spec_revision: self.revision,
-            target: "https://example.com/".to_owned(),
-        };
-        let draft = BatchDraft {
-            log_id: origin().log_id(),
-            agent: agent_name(agent),
-            epoch,
-            seq_first,
-            base_time_ms: self.at_ms(),
-            checks: vec![check],
-            coverage: Coverage { scheduled: count as u64, run: count as u64, skipped: vec![] },
-            previous: previous.unwrap_or(Hash::ZERO),
-            seen: None,
-            results: (0..count).map(result).collect(),
-        };
+        let mut draft = draft(agent, count, self.at_ms());
+        (draft.epoch, draft.seq_first) = (epoch, seq_first);
+        draft.previous = previous.unwrap_or(Hash::ZERO);
         let sealed = draft.seal(&agent_key(agent, epoch)).unwrap();
         self.agents[agent] = (epoch, seq_first + count as u64, Some(sealed.leaf.header_hash()));
         self.leaves.push((sealed.leaf, sealed.payload.to_vec()));
     }
 }
 
-fn result(place: usize) -> CheckResult {
+/// The first batch of an agent's first life.
+pub(crate) fn draft(agent: usize, count: usize, base_time_ms: u64) -> BatchDraft {
+    let check = CheckRef {
+        check: CheckName::parse("home").unwrap(),
+        spec_revision: 1,
+        target: "https://example.com/".to_owned(),
+    };
+    BatchDraft {
+        log_id: origin().log_id(),
+        agent: agent_name(agent),
+        epoch: 1,
+        seq_first: 1,
+        base_time_ms,
+        checks: vec![check],
+        coverage: Coverage { scheduled: count as u64, run: count as u64, skipped: vec![] },
+        previous: Hash::ZERO,
+        seen: None,
+        results: (0..count).map(|place| result(place, base_time_ms)).collect(),
+    }
+}
+
+/// No two results of the sample are the same bytes.
+fn result(place: usize, base_time_ms: u64) -> CheckResult {
     let outcome = if place == 2 { Outcome::Fail(FailReason::HttpStatus) } else { Outcome::Pass };
     let mut result = CheckResult::new(0, 250 * place as u32, outcome, "expected 200, got 503");
-    result.duration_us = 1000 + place as u64;
+    result.duration_us = base_time_ms % 1_000_000_000 + place as u64;
     result
 }
 
@@ -201,7 +209,7 @@ fn agent_name(agent: usize) -> AgentName {
     AgentName::parse(&format!("web-{agent}")).unwrap()
 }
 
-fn agent_key(agent: usize, epoch: u64) -> SigningKey {
+pub(crate) fn agent_key(agent: usize, epoch: u64) -> SigningKey {
     SigningKey::from_seed([100 + 10 * agent as u8 + epoch as u8; 32])
 }
 

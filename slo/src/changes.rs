@@ -131,21 +131,16 @@ impl Ledger {
 
     /// Removes generations with all their rows, and objectives that have none left.
     pub(crate) fn remove_generations(&mut self, is_over: impl Fn(&Generation) -> bool) {
-        let touched = &mut self.touched;
+        if !self.objectives.values().flatten().any(&is_over) {
+            return;
+        }
         for (slo, generations) in &mut self.objectives {
-            generations.retain_mut(|generation| {
-                let over = is_over(generation);
-                if over {
-                    touched.extend(RowKey::all_of(slo, generation));
-                }
-                !over
-            });
+            for over in generations.extract_if(.., |generation| is_over(generation)) {
+                self.touched.extend(RowKey::all_of(slo, &over));
+            }
         }
-        let before = self.objectives.len();
         self.objectives.retain(|_, generations| !generations.is_empty());
-        if self.objectives.len() != before {
-            self.refresh_readers();
-        }
+        self.refresh_readers();
     }
 
     pub(crate) fn remove_idle_series(&mut self) {

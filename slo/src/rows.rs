@@ -9,7 +9,7 @@ use std::fmt;
 
 use proofmark_evidence::{AgentName, CheckName, DecodeFault};
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ignored, Ledger};
 use crate::minutes::Hour;
 use crate::objective::Generation;
 use crate::row_values as values;
@@ -126,7 +126,10 @@ impl Ledger {
     /// The value of a row, if there is such a row.
     fn row(&self, key: &RowKey) -> Option<Vec<u8>> {
         match key {
-            RowKey::Meta => Some(values::encode_meta(self.as_of_ms, self.ignored)),
+            RowKey::Meta => {
+                let is_new = self.as_of_ms == 0 && self.ignored == Ignored::default();
+                (!is_new).then(|| values::encode_meta(self.as_of_ms, self.ignored))
+            }
             RowKey::Check(check) => self.fleet.checks.get(check).map(values::encode_plan),
             RowKey::Agent(agent) => self.fleet.agents.get(agent).map(|ms| values::encode_ms(*ms)),
             RowKey::Series(check, agent) => {

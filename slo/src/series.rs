@@ -207,10 +207,11 @@ mod tests {
     #[test]
     fn a_waiting_run_whose_assignment_went_away_is_refused() {
         let mut series = series();
-        series.waiting = vec![run(110), run(130), run(150)];
+        series.waiting = vec![run(110), run(130), run(140)];
         series.assignments.end(120_000);
         assert_eq!(series.take_due(140_000), [Ok(run(110)), Err(Counted::NotAssigned)]);
-        assert_eq!(series.waiting, [run(150)]);
+        // A run at `as_of` itself is not due yet.
+        assert_eq!(series.waiting, [run(140)]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod pattern;
 
 // How text becomes a tree, and a tree becomes fields; where every fault goes.
 mod fault;
+pub mod form;
 pub mod limits;
 mod reader;
 mod values;

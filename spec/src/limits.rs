@@ -54,8 +54,9 @@ pub const INTERVAL_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 pub const TIMEOUT_MS_MIN: u64 = 10;
 pub const TIMEOUT_MS_DEFAULT_MAX: u64 = 10_000;
 
-/// Compiled size of one regular expression: bounds an agent's memory. Reached: `bad_regexp`.
-pub const REGEX_BYTES_MAX: usize = 1 << 20;
+/// Compiled size of one regular expression: bounds an agent's memory, and the time a thousand
+/// checks take to parse. Reached: `bad_regexp`.
+pub const REGEX_BYTES_MAX: usize = 256 << 10;
 
 /// Bytes of a response body an agent reads: the default, and the most a spec may ask for.
 pub const BODY_BYTES_DEFAULT: u64 = 1 << 20;

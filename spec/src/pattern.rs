@@ -7,7 +7,8 @@ use regex::bytes::{Regex, RegexBuilder};
 use crate::limits::REGEX_BYTES_MAX;
 
 /// A regular expression over bytes (a response body need not be UTF-8). Linear time; syntax of
-/// the `regex` crate, which is that of Go's RE2 as blackbox_exporter uses it.
+/// the `regex` crate. As in Go's RE2, which blackbox_exporter uses, `\w`, `\d` and `\s` are those
+/// of ASCII; `(?u)` asks for Unicode's.
 #[derive(Clone, Debug)]
 pub struct Pattern(Regex);
 
@@ -15,7 +16,8 @@ impl Pattern {
     /// # Errors
     /// The compiler's reason, its last line.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let compiled = RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).build();
+        let mut builder = RegexBuilder::new(text);
+        let compiled = builder.unicode(false).size_limit(REGEX_BYTES_MAX).build();
         compiled.map(Self).map_err(|error| last_line(&error.to_string()))
     }
 
@@ -61,8 +63,16 @@ mod tests {
     }
 
     #[test]
+    fn classes_are_ascii_unless_asked() {
+        assert!(!Pattern::parse(r"^\w$").unwrap().is_match("ä".as_bytes()));
+        assert!(Pattern::parse(r"(?u)^\w$").unwrap().is_match("ä".as_bytes()));
+        assert!(Pattern::parse("grün").unwrap().is_match("alles grün".as_bytes()));
+        assert!(Pattern::parse("(?i)<TITLE>").unwrap().is_match(b"<title>"));
+    }
+
+    #[test]
     fn a_bad_or_huge_expression_is_refused_with_one_line() {
-        for text in ["(", "a{1000}{1000}", "(?=x)"] {
+        for text in ["(", "a{1000}{1000}", "(?u)\\w{100}", "(?=x)"] {
             let reason = Pattern::parse(text).unwrap_err();
             assert!(!reason.is_empty() && !reason.contains('\n'), "{reason}");
         }

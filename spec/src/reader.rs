@@ -26,14 +26,14 @@ pub(crate) struct Reporter {
 
 /// One value, its path, and where to report what is wrong with it.
 #[derive(Clone)]
-pub(crate) struct Value<'a> {
+pub struct Value<'a> {
     pub(crate) node: &'a Node,
     pub(crate) reporter: &'a Reporter,
     path: String,
 }
 
 /// A mapping whose fields are being asked for by name.
-pub(crate) struct Fields<'a> {
+pub struct Fields<'a> {
     value: Value<'a>,
     entries: &'a [(Key, Node)],
     known: Vec<&'static str>,
@@ -62,18 +62,18 @@ impl<'a> Value<'a> {
     }
 
     /// Reports a fault of this value, and gives the None that a reader then returns.
-    pub(crate) fn fault<T>(
+    pub fn fault<T>(
         &self,
         slug: Slug,
         expected: impl Into<String>,
         got: impl Into<String>,
     ) -> Option<T> {
-        let at = (self.node.line, self.node.column);
+        let at = self.node.place();
         self.reporter.report(at, &self.path, slug, expected.into(), got.into());
         None
     }
 
-    pub(crate) fn wrong_type<T>(&self, expected: impl Into<String>) -> Option<T> {
+    pub fn wrong_type<T>(&self, expected: impl Into<String>) -> Option<T> {
         self.fault(Slug::WrongType, expected, self.node.content.describe())
     }
 
@@ -93,7 +93,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(crate) fn fields(&self) -> Option<Fields<'a>> {
+    pub fn fields(&self) -> Option<Fields<'a>> {
         match &self.node.content {
             Content::Mapping(entries) => {
                 self.check_count(entries.len())?;
@@ -104,15 +104,15 @@ impl<'a> Value<'a> {
     }
 
     /// Every item of a list, at most [`LIST_ITEMS_MAX`].
-    pub(crate) fn items(&self) -> Option<Vec<Value<'a>>> {
+    pub fn items(&self) -> Option<Vec<Value<'a>>> {
         let Content::Sequence(items) = &self.node.content else { return self.wrong_type("a list") };
         self.check_count(items.len())?;
         let at = |(index, node)| Value { node, path: format!("{}[{index}]", self.path), ..*self };
         Some(items.iter().enumerate().map(at).collect())
     }
 
-    /// Every entry of a mapping whose keys the user chooses, at most [`LIST_ITEMS_MAX`]. The value
-    /// given with a key stands for the key in `check_key`'s faults.
+    /// Every entry of a mapping whose keys the user chooses, at most [`LIST_ITEMS_MAX`]. What is
+    /// wrong with a key is reported at its value, whose path names it.
     pub(crate) fn entries(&self) -> Option<Vec<(&'a Key, Value<'a>)>> {
         let Content::Mapping(entries) = &self.node.content else {
             return self.wrong_type("a mapping");
@@ -126,10 +126,7 @@ impl<'a> Value<'a> {
     }
 
     /// Every item read by `read`; None when one is at fault, after all were read.
-    pub(crate) fn list_of<T>(
-        &self,
-        mut read: impl FnMut(&Value<'a>) -> Option<T>,
-    ) -> Option<Vec<T>> {
+    pub fn list_of<T>(&self, mut read: impl FnMut(&Value<'a>) -> Option<T>) -> Option<Vec<T>> {
         let items: Vec<Option<T>> = self.items()?.iter().map(&mut read).collect();
         items.into_iter().collect()
     }
@@ -148,7 +145,7 @@ impl<'a> Value<'a> {
 
 impl<'a> Fields<'a> {
     /// A field that must be there.
-    pub(crate) fn need<T>(
+    pub fn need<T>(
         &mut self,
         name: &'static str,
         read: impl FnOnce(&Value<'a>) -> Option<T>,
@@ -160,7 +157,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A field that may be absent: `Some(None)`. The outer None is a fault.
-    pub(crate) fn maybe<T>(
+    pub fn maybe<T>(
         &mut self,
         name: &'static str,
         read: impl FnOnce(&Value<'a>) -> Option<T>,
@@ -172,7 +169,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A field with a default.
-    pub(crate) fn or<T>(
+    pub fn or<T>(
         &mut self,
         name: &'static str,
         default: T,
@@ -182,13 +179,13 @@ impl<'a> Fields<'a> {
     }
 
     /// The value of a field, which is known from now on.
-    pub(crate) fn get(&mut self, name: &'static str) -> Option<Value<'a>> {
+    pub fn get(&mut self, name: &'static str) -> Option<Value<'a>> {
         self.is_known(name);
         let (_, node) = self.entries.iter().find(|(key, _)| key.text == name)?;
         Some(self.child(name, node))
     }
 
-    pub(crate) fn has(&self, name: &str) -> bool {
+    pub fn has(&self, name: &str) -> bool {
         self.entries.iter().any(|(key, _)| key.text == name)
     }
 
@@ -201,17 +198,17 @@ impl<'a> Fields<'a> {
     }
 
     /// Reports a field that is not there; gives the None that a reader then returns.
-    pub(crate) fn missing<T>(&self, name: &str) -> Option<T> {
+    pub fn missing<T>(&self, name: &str) -> Option<T> {
         let node = self.value.node;
         let path = self.path_of(name);
         let (expected, got) = ("a value".to_owned(), "nothing".to_owned());
-        let at = (node.line, node.column);
+        let at = node.place();
         self.value.reporter.report(at, &path, Slug::MissingField, expected, got);
         None
     }
 
     /// Reports a fault of the mapping as a whole.
-    pub(crate) fn fault<T>(
+    pub fn fault<T>(
         &self,
         slug: Slug,
         expected: impl Into<String>,
@@ -221,7 +218,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Exactly one of `names`: the name that is there.
-    pub(crate) fn one_of(&mut self, names: &[&'static str]) -> Option<&'static str> {
+    pub fn one_of(&mut self, names: &[&'static str]) -> Option<&'static str> {
         names.iter().for_each(|name| self.is_known(name));
         let present: Vec<&'static str> =
             names.iter().copied().filter(|name| self.has(name)).collect();
@@ -233,7 +230,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Whatever was not asked for is unknown. The last call of every reader.
-    pub(crate) fn finish(self) {
+    pub fn finish(self) {
         for (key, _) in self.entries {
             if self.known.contains(&key.text.as_str()) {
                 continue;

@@ -14,7 +14,8 @@ use crate::pattern::Pattern;
 use crate::reader::{Value, any_of, instead_of};
 
 impl<'a> Value<'a> {
-    pub(crate) fn text(&self) -> Option<&'a str> {
+    /// Any text, quoted or not; may be empty only in quotes.
+    pub fn text(&self) -> Option<&'a str> {
         self.scalar("text").map(|scalar| scalar.text.as_str())
     }
 
@@ -37,7 +38,7 @@ impl<'a> Value<'a> {
     }
 
     /// The path of a file on the agent's host.
-    pub(crate) fn path(&self) -> Option<String> {
+    pub fn path(&self) -> Option<String> {
         let text = self.probe_text()?;
         match text.is_empty() || text.contains('\0') {
             false => Some(text),
@@ -45,12 +46,13 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(crate) fn name(&self) -> Option<String> {
+    /// An RFC 1123 label.
+    pub fn name(&self) -> Option<String> {
         self.word(Slug::BadName, NAME_RULE, |text| is_name(text).then(|| text.to_owned()))
     }
 
     /// One or more different names.
-    pub(crate) fn names(&self) -> Option<Vec<String>> {
+    pub fn names(&self) -> Option<Vec<String>> {
         let names = self.list_of(Value::name)?;
         if names.is_empty() {
             return self.fault(Slug::OutOfRange, "at least one name", "an empty list");
@@ -60,7 +62,7 @@ impl<'a> Value<'a> {
     }
 
     /// Reports the first item that is there twice.
-    pub(crate) fn check_unique<T: Ord + ToString>(&self, items: &[T]) -> Option<()> {
+    pub fn check_unique<T: Ord + ToString>(&self, items: &[T]) -> Option<()> {
         let mut seen = BTreeSet::new();
         match items.iter().find(|item| !seen.insert(*item)) {
             None => Some(()),
@@ -71,7 +73,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(crate) fn boolean(&self) -> Option<bool> {
+    /// `true` or `false`, without quotes; no other word.
+    pub fn boolean(&self) -> Option<bool> {
         match self.typed("true or false")? {
             "true" => Some(true),
             "false" => Some(false),
@@ -79,7 +82,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(crate) fn integer(&self, min: u64, max: u64) -> Option<u64> {
+    /// A whole number without quotes, from `min` to `max`.
+    pub fn integer(&self, min: u64, max: u64) -> Option<u64> {
         let expected = format!("a whole number from {min} to {max}");
         let text = self.typed(&expected)?;
         let digits = text.strip_prefix('-').unwrap_or(text);
@@ -134,7 +138,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(crate) fn probe_duration(&self, min_ms: u64, max_ms: u64) -> Option<u64> {
+    /// `[0-9]+(ms|s|m|h|d)`, in milliseconds.
+    pub fn probe_duration(&self, min_ms: u64, max_ms: u64) -> Option<u64> {
         let range = format!("{} to {}", show_ms(min_ms), show_ms(max_ms));
         let expected = format!("a duration from {range}, like 500ms, 2s, 5m, 1h");
         let ms = self.word(Slug::BadDuration, &expected, parse_probe_duration)?;
@@ -157,7 +162,7 @@ impl<'a> Value<'a> {
     }
 
     /// Bytes: a whole number, alone or with `KiB` or `MiB`.
-    pub(crate) fn bytes(&self, max: u64) -> Option<u64> {
+    pub fn bytes(&self, max: u64) -> Option<u64> {
         let expected = format!("a size from 1 to {max} bytes, like 65536, 64KiB, 1MiB");
         let size = self.word(Slug::BadNumber, &expected, parse_bytes)?;
         match (1..=max).contains(&size) {
@@ -167,7 +172,7 @@ impl<'a> Value<'a> {
     }
 
     /// One of a closed list of words, exactly as written there.
-    pub(crate) fn choice<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
+    pub fn choice<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
         let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let text = self.scalar(&any_of(&names))?.text.as_str();
         match words.iter().find(|(word, _)| *word == text) {
@@ -194,7 +199,7 @@ impl<'a> Value<'a> {
         self.word(Slug::BadGlob, GLOB_RULE, Glob::parse)
     }
 
-    pub(crate) fn url(&self) -> Option<Url> {
+    pub fn url(&self) -> Option<Url> {
         let text = self.text()?;
         match Url::parse(text) {
             Ok(url) => Some(url),
@@ -207,13 +212,14 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(crate) fn host_port(&self) -> Option<HostPort> {
+    /// A host and a port, as `host:port` or `[address]:port`.
+    pub fn host_port(&self) -> Option<HostPort> {
         let expected = "host:port, like localhost:443 or [::1]:443";
         self.word(Slug::BadAddress, expected, HostPort::parse)
     }
 
     /// A host name or an address without a port.
-    pub(crate) fn host(&self) -> Option<String> {
+    pub fn host(&self) -> Option<String> {
         let read = |text: &str| is_host(text).then(|| text.to_owned());
         self.word(Slug::BadAddress, "a host name or address", read)
     }

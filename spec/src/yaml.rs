@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput};
+use granit_parser::{
+    ErrorKind, Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, StrInput,
+};
 
 use crate::fault::{Fault, Faults, Slug, shown};
 use crate::limits::{
@@ -78,6 +80,11 @@ impl Node {
         entries.iter().find(|(key, _)| key.text == name).map(|(_, node)| node)
     }
 
+    /// Line and column of the first character.
+    pub(crate) fn place(&self) -> (u32, u32) {
+        (self.line, self.column)
+    }
+
     /// The items of a list; none for anything else.
     pub(crate) fn items(&self) -> &[Node] {
         match &self.content {
@@ -134,38 +141,32 @@ pub(crate) fn looks_typed(text: &str) -> bool {
 pub(crate) fn read(file: &Arc<str>, text: &str) -> Read {
     let mut read = Read::default();
     if text.len() > TEXT_BYTES_MAX {
-        let expected = format!("at most {TEXT_BYTES_MAX} bytes in one file");
-        read.faults.push(Fault {
-            file: file.clone(),
-            line: 1,
-            column: 1,
-            path: "document".to_owned(),
-            expected,
-            got: format!("{} bytes", text.len()),
-            slug: Slug::TooLarge,
-        });
+        read.faults.push(Trouble::too_long(text.len()).into_fault(file));
         return read;
     }
-    let mut options = granit_parser::Options::default();
-    options.flow_nesting_limit = NESTING_MAX;
-    options.block_nesting_limit = NESTING_MAX;
-    let mut parser = Parser::new_from_str_with_options(text, options);
+    let mut parser = Parser::new_from_str_with_options(text, options());
     let mut builder = Builder::default();
     loop {
-        let trouble = match builder.next_document(&mut parser) {
-            Ok(Some(document)) => {
-                read.documents.push(document);
-                continue;
-            }
+        match builder.next_document(&mut parser) {
+            Ok(Some(document)) => read.documents.push(document),
             Ok(None) => return read,
-            Err(trouble) => trouble,
-        };
-        let fatal = trouble.fatal;
-        read.faults.push(trouble.into_fault(file));
-        if fatal || !matches!(parser.proceed_next_document(), Ok(true)) {
-            return read;
+            Err(trouble) => {
+                let goes_on = !trouble.fatal && matches!(parser.proceed_next_document(), Ok(true));
+                read.faults.push(trouble.into_fault(file));
+                if !goes_on {
+                    return read;
+                }
+            }
         }
     }
+}
+
+/// The parser's own bounds are as narrow as ours, so that it never works for nothing.
+fn options() -> Options {
+    let mut options = Options::default();
+    options.flow_nesting_limit = NESTING_MAX;
+    options.block_nesting_limit = NESTING_MAX;
+    options
 }
 
 /// Why a document could not be read.
@@ -185,6 +186,11 @@ impl Trouble {
 
     fn too_large(mark: Marker, expected: String, got: &str) -> Self {
         Self { fatal: true, ..Self::new(mark, Slug::TooLarge, expected, got) }
+    }
+
+    fn too_long(bytes: usize) -> Self {
+        let expected = format!("at most {TEXT_BYTES_MAX} bytes in one file");
+        Self::too_large(Marker::new(0, 1, 0), expected, &format!("{bytes} bytes"))
     }
 
     fn too_deep(mark: Marker) -> Self {
@@ -424,4 +430,56 @@ fn line_of(mark: Marker) -> u32 {
 
 fn column_of(mark: Marker) -> u32 {
     u32::try_from(mark.col() + 1).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn documents(text: &str) -> Vec<Node> {
+        let read = read(&Arc::from("f"), text);
+        assert!(read.faults.is_empty(), "{}", read.faults);
+        read.documents
+    }
+
+    #[test]
+    fn scalars_keep_their_text_and_whether_they_may_be_typed() {
+        let table = [
+            ("0.999", "0.999", true),
+            ("1.20", "1.20", true),
+            ("012", "012", true),
+            ("10s", "10s", true),
+            ("true", "true", true),
+            ("no", "no", false),
+            ("'0.999'", "0.999", false),
+            ("\"a\\tb\"", "a\tb", false),
+            ("2020-01-21 12:30:00", "2020-01-21 12:30:00", false),
+            ("localhost:80", "localhost:80", false),
+        ];
+        for (written, text, typed) in table {
+            let root = documents(&format!("a: {written}")).remove(0);
+            let expect = Content::Scalar(Scalar { text: text.to_owned(), typed });
+            assert_eq!(root.field("a").unwrap().content, expect, "{written}");
+        }
+    }
+
+    #[test]
+    fn positions_count_lines_and_characters_from_one() {
+        let root = documents("a: 1\nä: {b: [x, y]}\n").remove(0);
+        let list = root.field("ä").unwrap().field("b").unwrap();
+        let at: Vec<(u32, u32)> = list.items().iter().map(|n| (n.line, n.column)).collect();
+        assert_eq!(at, [(2, 9), (2, 12)]);
+    }
+
+    #[test]
+    fn empty_documents_are_none() {
+        assert_eq!(documents("---\n# nothing\n---\na: 1\n---\n...\n").len(), 1);
+        assert_eq!(documents("").len(), 0);
+    }
+
+    #[test]
+    fn a_damaged_document_does_not_hide_the_others() {
+        let read = read(&Arc::from("f"), "a: 1\n---\nb: [\n---\nc: 3\n");
+        assert_eq!((read.documents.len(), read.faults.len()), (2, 1));
+    }
 }

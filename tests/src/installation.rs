@@ -121,10 +121,15 @@ impl Installation {
         program::must(&["apply", "-f", path(&file), "--data", path(&self.replicas[0].data)])
     }
 
+    /// A join token for the agent `name`, as an operator makes it.
+    pub fn token(&self, name: &str) -> String {
+        let data = path(&self.replicas[0].data);
+        program::must(&["token", "create", "--agent", name, "--data", data]).trim().to_owned()
+    }
+
     /// Makes a token, writes a configuration, and starts an agent that knows `addresses`.
     pub fn start_agent(&self, name: &str, addresses: &[SocketAddr]) -> Agent {
-        let data = path(&self.replicas[0].data);
-        let token = program::must(&["token", "create", "--agent", name, "--data", data]);
+        let token = self.token(name);
         let dir = self.dir.path().join(name);
         std::fs::create_dir_all(&dir).expect("agent folder");
         let addresses: String = addresses.iter().map(|to| format!("  - \"{to}\"\n")).collect();
@@ -132,7 +137,7 @@ impl Installation {
         let text = format!(
             "name: {name}\ndata_dir: {}\njoin_token: {}\naggregators:\n{addresses}",
             dir.join("data").display(),
-            token.trim()
+            token
         );
         std::fs::write(&config, text).expect("config written");
         let log = self.dir.path().join(format!("{name}.log"));
@@ -180,6 +185,11 @@ impl Replica {
         let [http, grpc, peers] = free_addresses();
         let (config, data) = (dir.join(format!("{name}.yaml")), dir.join(&name));
         Replica { name, http, grpc, peers, config, data, running: None }
+    }
+
+    /// The process id of a running replica.
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().expect("it runs").id()
     }
 
     pub fn evidence_dir(&self) -> PathBuf {

@@ -92,6 +92,11 @@ impl Program {
         }
     }
 
+    /// The child's process id, for /proc.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL: no drain, no flush, nothing.
     pub fn kill(mut self) {
         self.child.kill().expect("the child is ours");

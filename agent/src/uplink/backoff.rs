@@ -8,7 +8,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use crate::limits::{UPLINK_BACKOFF_MS_MAX, UPLINK_BACKOFF_MS_MIN};
 
 /// Where random numbers come from: the system, or a test's list.
-pub type Random = Box<dyn FnMut() -> u64 + Send>;
+pub type Random = Box<dyn FnMut() -> u64 + Send + Sync>;
 
 /// The system's random numbers.
 pub fn system_random() -> Random {
@@ -59,7 +59,7 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    fn waits(mut numbers: impl Iterator<Item = u64> + Send + 'static) -> Backoff {
+    fn waits(mut numbers: impl Iterator<Item = u64> + Send + Sync + 'static) -> Backoff {
         Backoff::new(Box::new(move || numbers.next().unwrap()))
     }
 

@@ -22,7 +22,7 @@ use crate::limits::{UPLINK_CONNECT_MS_MAX, UPLINK_KEEPALIVE_MS, UPLINK_KEEPALIVE
 
 /// Why there is no connection. The text is for a person.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DialFault {
+pub enum DialFault {
     #[error("TCP: {0}")]
     Tcp(io::Error),
     #[error("TLS: {0}")]
@@ -34,7 +34,7 @@ pub(crate) enum DialFault {
 }
 
 /// Dials `address` (host:port). The server must prove our fixed internal name by `tls`'s CA.
-pub(crate) async fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, DialFault> {
+pub async fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, DialFault> {
     let tcp = within("a TCP connection", TcpStream::connect(address)).await?;
     let tcp = tcp.map_err(DialFault::Tcp)?;
     // A batch must not wait for the aggregator's delayed TCP acknowledgements.

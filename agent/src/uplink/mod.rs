@@ -28,6 +28,7 @@ use link::{Link, LinkEnd};
 use window::Window;
 
 pub use backoff::{Random, system_random};
+pub use dial::{DialFault, connect};
 
 /// What the uplink is told at start.
 pub struct UplinkConfig {

@@ -11,6 +11,7 @@
 //! | `node.json` | 0600 | everything this node is: keys, certificates, the other nodes' public keys |
 //! | `operator.json` | 0600 | an operator's client certificate and key (only where created) |
 //! | `peer-ca.json` | 0600 | the peer CA with its key, to admit nodes later (only where created) |
+//! | `ca.pem`, `addresses` | | not secret: the gateway CA, and host:port of every agent port |
 //! | `node-<id>.bundle` | 0600 | the `node.json` of another node: carry it there, then delete it |
 //!
 //! This room never talks to a network: it makes rustls settings, others connect.
@@ -27,4 +28,9 @@ pub use authority::{AgentRequest, Authority, CertAndKey, Subject};
 pub use caller::Role;
 pub use cluster::{ClusterPlan, NodeIdentity, NodeInfo, NodePlan};
 pub use fault::IdentityFault;
-pub use operator::OperatorIdentity;
+pub use operator::{OPERATOR_FILE, OperatorIdentity};
+
+/// Beside the identity, for those who only connect: the gateway CA's certificate, PEM.
+pub const CA_FILE: &str = "ca.pem";
+/// Beside it too: host:port of every node's agent port, one a line.
+pub const ADDRESSES_FILE: &str = "addresses";

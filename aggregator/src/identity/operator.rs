@@ -11,7 +11,7 @@ use super::fault::IdentityFault;
 use super::{files, tls};
 
 /// File name under the `identity/` directory where the cluster was created.
-pub(super) const OPERATOR_FILE: &str = "operator.json";
+pub const OPERATOR_FILE: &str = "operator.json";
 
 /// An operator's client certificate and the CA it believes. Whoever holds the file is an operator.
 #[derive(Serialize, Deserialize)]

@@ -27,7 +27,7 @@ use proofmark_evidence::AgentName;
 use crate::admission::{AdmissionWorkers, Standing};
 use crate::clock::Clock;
 use crate::command::Command;
-use crate::consensus::ProposalOutcome;
+use crate::consensus::{ConsensusHandle, ProposalOutcome};
 use crate::identity::NodeIdentity;
 
 pub use counters::Counters;
@@ -38,6 +38,12 @@ pub trait Proposer: Clone + Send + Sync + 'static {
     /// Resolves when the command is applied here, or cannot be. Commands are proposed in the order
     /// in which the futures are first polled.
     fn propose(&self, command: Command) -> impl Future<Output = ProposalOutcome> + Send;
+}
+
+impl Proposer for ConsensusHandle {
+    async fn propose(&self, command: Command) -> ProposalOutcome {
+        ConsensusHandle::propose(self, command).await
+    }
 }
 
 /// What is known of agents. The newest applied state in a program; a plain map in a test.

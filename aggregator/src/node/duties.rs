@@ -44,7 +44,7 @@ impl Duties {
     pub(super) async fn run(
         self,
         mut proposed: mpsc::Receiver<Command>,
-        mut stop: watch::Receiver<bool>,
+        stop: watch::Receiver<bool>,
     ) {
         let mut ticks = interval(Duration::from_millis(TICK_INTERVAL_MS));
         let mut seals = interval(Duration::from_millis(PROVEN_INTERVAL_MS));
@@ -53,7 +53,7 @@ impl Duties {
         }
         loop {
             tokio::select! {
-                _ = stop.wait_for(|raised| *raised) => return,
+                () = super::raised(stop.clone()) => return,
                 _ = ticks.tick() => self.tick().await,
                 _ = seals.tick() => self.seal(),
                 Some(command) = proposed.recv() => self.propose(command).await,

@@ -11,6 +11,7 @@ use crate::consensus::driver::DriverConfig;
 use crate::consensus::log_store::{LogIdentity, LogStore};
 use crate::consensus::storage;
 use crate::identity::NodeIdentity;
+use crate::limits::LOG_TAIL_BYTES_MAX;
 use crate::recorder::can_resume;
 use crate::state::State;
 use crate::tables::{LoadedRows, Tables, TablesFault};
@@ -91,5 +92,6 @@ pub(super) fn driver_config(
         node_id: identity.node_id,
         applied: machine.applied(),
         jitter_seed: identity.node_id ^ clock.unix_ms(),
+        tail_bytes_max: LOG_TAIL_BYTES_MAX,
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn move_aside(dir: &Path, why: &TablesFault) -> Result<(), TablesFaul
     sync(parent_of(dir))?;
     tracing::error!(
         slug = why.slug(), fault = %why, moved_to = %target.display(),
-        "tables do not match their manifest; they are rebuilt from the Raft log and the evidence"
+        "tables cannot be used; they are rebuilt from the Raft log and the evidence"
     );
     aside.push((number, target));
     let surplus = aside.len().saturating_sub(TABLES_DAMAGED_KEPT_MAX);

@@ -59,6 +59,8 @@ pub enum TablesFault {
     Checksum { key: String },
     #[error("tables_mismatch: {what}: expected {expected}, got {got}")]
     Mismatch { what: &'static str, expected: String, got: String },
+    #[error("tables_unfit: {0}")]
+    Unfit(String),
     #[error("tables_broken: an earlier fault; they are rebuilt at the next start")]
     Broken,
 }
@@ -74,6 +76,7 @@ impl TablesFault {
             Self::Stuck(_) => "tables_stuck",
             Self::Checksum { .. } => "tables_checksum",
             Self::Mismatch { .. } => "tables_mismatch",
+            Self::Unfit(_) => "tables_unfit",
             Self::Broken => "tables_broken",
         }
     }
@@ -105,6 +108,16 @@ impl Tables {
             disk::sync_tree(dir)?;
         }
         Ok((tables, rows))
+    }
+
+    /// Empty tables in place of ones that are whole in themselves and yet do not fit what lies
+    /// beside them. The others are closed by the caller, and moved aside here.
+    ///
+    /// # Errors
+    /// The disk refuses the new directory.
+    pub fn start_over(dir: &Path, why: &str) -> Result<Tables, TablesFault> {
+        disk::move_aside(dir, &TablesFault::Unfit(why.to_owned()))?;
+        Ok(Self::open(dir)?.0)
     }
 
     /// The index of results; clones share it.

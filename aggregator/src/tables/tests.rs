@@ -103,6 +103,30 @@ fn a_leaf_left_out_breaks_the_index_and_stops_saves_but_nothing_else() {
 }
 
 #[test]
+fn large_values_come_back_whole() {
+    let fixture = Fixture::new();
+    let (mut tables, _) = fixture.open();
+    let large = "a spec of many checks ".repeat(50_000);
+    tables.save(vec![put("s1", &large), put("s2", &large)], 1).unwrap();
+    drop(tables);
+    let expected = LoadedRows { applied_index: 1, rows: rows(&[("s1", &large), ("s2", &large)]) };
+    assert!(fixture.open().1 == Some(expected), "a value of 1 MiB was changed");
+}
+
+#[test]
+fn tables_that_do_not_fit_are_kept_aside_for_a_person() {
+    let fixture = Fixture::new();
+    for round in 1..=5 {
+        let (mut tables, _) = fixture.open();
+        tables.save(vec![put("a1", "one")], round).unwrap();
+        drop(tables);
+        Tables::start_over(&fixture.dir(), "ahead of the evidence").unwrap();
+        assert_eq!(fixture.open().1, None);
+    }
+    assert_eq!(fixture.moved_aside(), crate::limits::TABLES_DAMAGED_KEPT_MAX);
+}
+
+#[test]
 fn rows_without_their_manifest_are_not_trusted() {
     let fixture = Fixture::new();
     let (mut tables, _) = fixture.open();

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::key::{KeyId, SigningKey};
 use crate::layout::{DirSource, SCRATCH_DIR};
-use crate::sample::{MemSource, Sample, log_key, note, origin, policy};
+use crate::sample::{MemSource, Sample, agent_key, draft, log_key, note, origin, policy};
+use crate::seal::BatchDraft;
 use crate::writer::LogWriter;
 
 /// Remembers signatures that held: the same leaf under the same key holds again.
@@ -224,7 +225,7 @@ fn what_does_not_belong_is_named() {
     check("tile/0/1", Some("file_unexpected"));
     check("tile/0/007", Some("file_unexpected"));
     check("tile/3/000.p/1", Some("file_unexpected"));
-    check("tile/entries/001.p/99", Some("file_unexpected"));
+    check("tile/entries/002.p/99", Some("file_unexpected"));
     check("payload/002", Some("file_unexpected"));
     check("a/b/c/d/e/f/g/h/i/j", Some("file_unexpected"));
     check(&format!("{SCRATCH_DIR}/0"), None);
@@ -265,7 +266,41 @@ fn a_log_that_breaks_its_own_rules_is_found() {
     check(&[0, 1, 2, 5], "agent_unknown");
     check(&[0, 1, 2, 3, 5, 5], "sequence");
     check(&[0, 1, 2, 3, 8], "sequence");
-    check(&[0, 1, 2, 3, 6, 5, 9, 8, 11, 10, 7, 12, 12, 15], "sequence");
+}
+
+#[test]
+fn a_batch_by_another_key_or_for_another_past_is_found() {
+    let sample = Sample::new(4);
+    let check = |change: fn(&mut BatchDraft) -> SigningKey, slug: &str| {
+        let mut draft = draft(0, 2, 1_000_000);
+        let key = change(&mut draft);
+        let sealed = draft.seal(&key).unwrap();
+        let mut leaves = sample.leaves.clone();
+        leaves.push((sealed.leaf, sealed.payload.to_vec()));
+        check_slugs(&leaves, &[slug]);
+    };
+    check(|_| agent_key(1, 1), "leaf_key_id");
+    check(
+        |draft| {
+            draft.previous = Hash([1; 32]);
+            agent_key(0, 1)
+        },
+        "previous",
+    );
+    check(
+        |draft| {
+            draft.log_id = Hash([1; 32]);
+            agent_key(0, 1)
+        },
+        "other_log",
+    );
+    check(
+        |draft| {
+            draft.epoch = 2;
+            agent_key(0, 1)
+        },
+        "epoch",
+    );
 }
 
 #[test]

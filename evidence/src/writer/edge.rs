@@ -188,3 +188,37 @@ impl Edge {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::sha256;
+    use crate::merkle::leaf_hash;
+
+    /// 70,000 leaves, leaf `i` being the decimal of `i`: the digests two other implementations
+    /// agree on.
+    #[test]
+    fn tiles_are_those_of_other_implementations() {
+        let mut edge = Edge::default();
+        for index in 0..70_000_u64 {
+            let leaf = index.to_string();
+            edge.append(leaf.as_bytes(), leaf_hash(leaf.as_bytes()), b"");
+        }
+        let tile = |level, index, width| LogFile::Tile { level, index, width };
+        let check = |file: LogFile, prefix: &str, suffix: &str| {
+            let full = edge.full_tiles.iter().find(|(one, _)| *one == file);
+            let bytes = full.map(|(_, bytes)| bytes.clone()).or_else(|| edge.partial(file));
+            let digest = sha256(&bytes.unwrap()).to_string();
+            assert!(digest.starts_with(prefix) && digest.ends_with(suffix), "{file:?}: {digest}");
+        };
+        check(tile(0, 0, 256), "b9704a8b", "a62b");
+        check(tile(0, 273, 112), "4d212445", "e5a5");
+        check(tile(1, 0, 256), "ea7b038b", "10a2");
+        check(tile(1, 1, 17), "adfaca27", "9ce4");
+        check(tile(2, 0, 1), "f0113c8b", "caea");
+        assert_eq!(edge.full_tiles.len(), 273 + 1);
+        let narrow = [LogFile::Entries { index: 273, width: 112 }, tile(0, 273, 112)];
+        assert_eq!(Edge::partials_at(70_000)[..2], narrow);
+        assert_eq!(Edge::partials_at(70_000).len(), 4);
+    }
+}

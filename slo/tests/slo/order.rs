@@ -43,7 +43,7 @@ fn interleaved(scenario: &Scenario, key: impl Fn(&str) -> usize) -> Vec<(u64, Ev
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn the_order_between_agents_does_not_matter(scenario in scenarios()) {

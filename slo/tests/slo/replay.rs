@@ -111,7 +111,7 @@ fn batch(result: &HeardResult) -> LeafParts {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn what_was_served_is_recomputed(scenario in scenarios()) {

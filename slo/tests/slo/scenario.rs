@@ -48,6 +48,8 @@ enum Change {
     WithoutLastAgent(usize),
     Target(u64),
     Limit(bool),
+    /// Whether the sliced objective looks at a check that no other one looks at.
+    LooksAside(bool),
     Nothing,
     Enrol(usize),
     Retire(usize),
@@ -71,6 +73,7 @@ fn change() -> impl Strategy<Value = Change> {
         (0..2_usize).prop_map(Change::WithoutLastAgent),
         (0..3_u64).prop_map(|step| Change::Target(900 + step * 40)),
         any::<bool>().prop_map(Change::Limit),
+        any::<bool>().prop_map(Change::LooksAside),
         Just(Change::Nothing),
         (0..3_usize).prop_map(Change::Enrol),
         (0..3_usize).prop_map(Change::Retire),
@@ -90,13 +93,13 @@ fn first_spec() -> TestSpec {
         target_milli: 900,
     };
     let sliced = TestSlo {
-        checks: vec!["web"],
+        checks: vec!["dns"],
         agents: vec!["ams", "fra"],
         slices: Some((5, 800)),
         ..slo("sliced", 60)
     };
     TestSpec {
-        checks: vec![check("api", 20), check("web", 60)],
+        checks: vec![check("api", 20), check("web", 60), check("dns", 60)],
         slos: vec![slo("long", 60), slo("short", 5), sliced],
     }
 }
@@ -132,6 +135,9 @@ impl Builder {
             }
             Change::Target(milli) => self.spec.slos[0].target_milli = milli,
             Change::Limit(on) => self.spec.slos[2].limit_ms = on.then_some(500),
+            Change::LooksAside(aside) => {
+                self.spec.slos[2].checks = vec![if aside { "dns" } else { "web" }];
+            }
             Change::Nothing => {}
         }
         self.revision += 1;

@@ -2,6 +2,14 @@
 
 use proofmark_spec::{Documents, Source, parse};
 
+/// The documents in force once `text` alone was applied.
+pub fn documents(text: &str) -> Documents {
+    let documents = parse(&[Source { file: "test.yaml", text }]);
+    let documents = documents.unwrap_or_else(|faults| panic!("{faults}\n{text}"));
+    documents.resolve().unwrap_or_else(|faults| panic!("{faults}\n{text}"));
+    documents
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestSpec {
     pub checks: Vec<TestCheck>,
@@ -32,16 +40,12 @@ pub struct TestSlo {
 
 impl TestSpec {
     pub fn documents(&self) -> Documents {
-        let text = self.yaml();
-        let documents = parse(&[Source { file: "test.yaml", text: &text }]);
-        let documents = documents.unwrap_or_else(|faults| panic!("{faults}\n{text}"));
-        documents.resolve().unwrap_or_else(|faults| panic!("{faults}\n{text}"));
-        documents
+        documents(&self.yaml())
     }
 
     pub fn yaml(&self) -> String {
         let checks = self.checks.iter().map(TestCheck::yaml);
-        let service = "apiVersion: openslo/v1\nkind: Service\nmetadata:\n  name: shop\nspec: {}\n";
+        let service = "apiVersion: openslo/v1\nkind: Service\nmetadata: {name: shop}\nspec: {}\n";
         let slos = self.slos.iter().map(TestSlo::yaml);
         let documents: Vec<String> = checks.chain([service.to_owned()]).chain(slos).collect();
         documents.join("---\n")

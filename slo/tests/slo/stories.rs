@@ -1,8 +1,9 @@
 //! Stories and what they come to. A story begins at 09:00 with agent `a` and one run a minute.
 
+use proofmark_evidence::SilenceChange;
 use proofmark_slo::{Counted, SloReport};
 
-use crate::spec::TestSlo;
+use crate::spec::{TestSlo, TestSpec, documents};
 use crate::timeline::{Teller, instant, occurrences, show_counts, show_percent, tell, timeslices};
 
 /// What every look of the story shows, with commas between.
@@ -173,6 +174,50 @@ fn a_changed_definition_starts_afresh_at_its_instant() {
     check_runs("09:05 target 950, 09:10 look, 09:00 fail x10, 09:10:10 look", "0/0/5, 0/5/0");
     // Changed and changed back is still a change.
     check_runs("09:00 fail x5, 09:05 target 950, 09:06 target 900, 09:10 look", "0/0/4");
+}
+
+#[test]
+fn a_new_name_of_the_service_changes_no_number() {
+    let mut teller = Teller::new(occurrences());
+    teller.tell("09:00 pass x5");
+    let yaml = teller.spec().yaml().replace("service: shop", "service: store");
+    let yaml = yaml.replace("metadata: {name: shop}", "metadata: {name: store}");
+    teller.ledger.spec_changed(2, instant("09:05"), &documents(&yaml));
+    teller.tell("09:06 look");
+    let report = &teller.seen[0];
+    assert_eq!((report.service.as_str(), report.revision), ("store", 1));
+    assert_eq!(show_counts(report.counts), "5/0/1");
+}
+
+#[test]
+fn an_objective_that_is_no_longer_defined_ends() {
+    let mut teller = Teller::new(occurrences());
+    let without = TestSpec { slos: vec![], ..teller.spec().clone() };
+    teller.ledger.spec_changed(2, instant("09:05"), &without.documents());
+    teller.tell("09:04 look");
+    teller.tell("09:05 look");
+    assert_eq!(teller.seen.len(), 1);
+    assert_eq!(teller.ledger.series().count(), 1, "its check goes on");
+}
+
+#[test]
+fn silence_is_said_once_and_ended_once() {
+    let mut teller = Teller::new(occurrences());
+    let mut turns = Vec::new();
+    let story = ["09:00 pass x3", "09:10 pass x2"];
+    for (minute, part) in [(3, story[0]), (12, story[1])] {
+        teller.tell(part);
+        for minute in minute..minute + 8 {
+            let rows = teller.ledger.advance(instant(&format!("09:{minute}")));
+            turns.extend(rows.iter().map(|row| (minute, row.change)));
+        }
+    }
+    let expect =
+        [(7, SilenceChange::Silent), (12, SilenceChange::Heard), (16, SilenceChange::Silent)];
+    assert_eq!(turns, expect);
+    let view = teller.ledger.series().next().expect("one series");
+    let last = view.last.expect("it was heard");
+    assert_eq!(view.silent_since_ms, Some(last.scheduled_at_ms + view.interval_ms));
 }
 
 #[test]

@@ -69,6 +69,10 @@ impl Teller {
         teller
     }
 
+    pub fn spec(&self) -> &TestSpec {
+        &self.spec
+    }
+
     pub fn tell(&mut self, part: &str) {
         let words: Vec<&str> = part.split_whitespace().collect();
         let at_ms = instant(words[0]);

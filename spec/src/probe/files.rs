@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::fault::{Slug, shown};
-use crate::glob::{GLOB_RULE, Glob};
+use crate::glob::Glob;
 use crate::limits::{FILES_COUNT_DEFAULT, FILES_COUNT_MAX};
 use crate::reader::Value;
 
@@ -79,8 +79,7 @@ fn read_digests(value: &Value<'_>) -> Option<BTreeMap<String, [u8; 32]>> {
     for (key, digest) in value.entries()? {
         let path_is_good = Glob::parse(&key.text).is_some() && !key.text.contains('*');
         if !path_is_good {
-            let rule = GLOB_RULE.split(" in which").next().unwrap_or(GLOB_RULE);
-            all_good = digest.fault(Slug::BadGlob, rule, shown(&key.text));
+            all_good = digest.fault(Slug::BadGlob, "a relative path", shown(&key.text));
         }
         match digest.digest() {
             Some(digest) => _ = digests.insert(key.text.clone(), digest),

@@ -1,7 +1,6 @@
 //! The documents as their users meet them: bad ones with their exact messages, our samples,
 //! OpenSLO's own files, and any text at all.
 
-mod adversary;
 mod golden;
 mod meaning;
 mod openslo;
@@ -29,7 +28,7 @@ fn files_below(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).expect("the directory is part of the repository");
     let mut files = Vec::new();
     for entry in entries {
-        let path = entry.unwrap().path();
+        let path = entry.expect("the directory can be read").path();
         if path.is_dir() {
             files.extend(files_below(&path, extension));
         } else if path.extension().is_some_and(|found| found == extension) {

@@ -31,6 +31,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let agent = || 0..3_u8;
+    // Retiring is rare, so that most agents live long enough to say something.
     prop_oneof![
         6 => (agent(), 1..6_u8, any::<bool>())
             .prop_map(|(agent, results, fails)| Step::Batch { agent, results, fails }),
@@ -98,6 +99,25 @@ impl Script {
                 cosigned(*node, self.size(*back), sha256(&[*root]))
             }
             Step::Genesis => genesis(3),
+        }
+    }
+
+    /// What an agent does on an answer: a refused batch stays its next one, an enrolment begins
+    /// a new life.
+    fn learn(&mut self, before: Vec<FakeAgent>, command: &Command, reply: &Reply) {
+        match (command, reply) {
+            (Command::Admit { .. }, Reply::Refused(_)) => self.agents = before,
+            (Command::Enrol { agent, .. }, Reply::Enrolled { epoch }) => {
+                let key = self.world.state.agents().get(agent).expect("it was enrolled").key;
+                let mut seeds = (0..4).map(|n| SigningKey::from_seed([100 + n; 32]));
+                let key = seeds.find(|seed| seed.public() == key).expect("one of ours");
+                let place = self.agents.iter().position(|fake| fake.name == *agent);
+                let fake = &mut self.agents[place.expect("one of ours")];
+                if fake.epoch != *epoch {
+                    *fake = FakeAgent { epoch: *epoch, key, ..FakeAgent::new(agent.as_str(), 0) };
+                }
+            }
+            _ => {}
         }
     }
 
@@ -173,11 +193,12 @@ proptest! {
         let mut loaded = script.world.state.clone();
         let mut rows = BTreeMap::new();
         for (number, step) in steps.iter().enumerate() {
+            let before = script.agents.clone();
             let command = script.command(step);
             let (index, now_ms) = (script.world.state.applied() + 1, script.world.now_ms);
             let forwarded = Command::decode(&command.encode()).unwrap();
             let effects = script.world.apply(&command);
-            reply_of(&effects);
+            script.learn(before, &command, &reply_of(&effects));
             for replica in [&mut other, &mut loaded] {
                 prop_assert_eq!(&replica.apply(index, now_ms, &forwarded), &effects);
                 replica.finish_entry(index);

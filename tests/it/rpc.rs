@@ -1,0 +1,10 @@
+//! The agent port from outside, in one process: the real gateway over real TLS, the real state
+//! behind a proposer that needs no Raft.
+//!
+//! [`refusals`] holds every "no" this port can say, each against its golden file;
+//! [`uplink`] drives the agents' own side against it.
+
+mod bench;
+mod client;
+mod refusals;
+mod uplink;

@@ -1,0 +1,184 @@
+//! A gateway to call: real identity, TLS, ingest, admission and state; time and consensus by hand.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use proofmark_aggregator::admission::{AdmissionWorkers, Standing};
+use proofmark_aggregator::clock::Clock;
+use proofmark_aggregator::command::{Command, Reply};
+use proofmark_aggregator::consensus::ProposalOutcome;
+use proofmark_aggregator::identity::{ClusterPlan, NodeIdentity, NodePlan};
+use proofmark_aggregator::ingest::{
+    AgentDirectory, Counters, Handles, Proposer, SpecSnapshot, serve,
+};
+use proofmark_aggregator::state::{Effect, State};
+use proofmark_evidence::{AgentName, Origin, PublicKey, sha256};
+use proofmark_proto::JoinToken;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// The state, applied where it is proposed: what consensus is when nothing goes wrong.
+#[derive(Clone)]
+pub struct Consensus {
+    inner: Arc<Mutex<Inner>>,
+    clock: Clock,
+}
+
+struct Inner {
+    state: State,
+    index: u64,
+    /// Outcomes given instead of applying, oldest first.
+    scripted: VecDeque<ProposalOutcome>,
+}
+
+impl Consensus {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    /// The next proposal gets this outcome and is not applied.
+    pub fn script(&self, outcome: ProposalOutcome) {
+        self.lock().scripted.push_back(outcome);
+    }
+
+    pub fn apply(&self, command: &Command) -> Reply {
+        let mut inner = self.lock();
+        inner.index += 1;
+        let (index, now_ms) = (inner.index, self.clock.unix_ms());
+        let effects = inner.state.apply(index, now_ms, command);
+        inner.state.finish_entry(index);
+        let reply = effects.into_iter().find_map(|effect| match effect {
+            Effect::Reply(reply) => Some(reply),
+            _ => None,
+        });
+        reply.expect("every command has a reply")
+    }
+}
+
+impl Proposer for Consensus {
+    async fn propose(&self, command: Command) -> ProposalOutcome {
+        if let Some(outcome) = self.lock().scripted.pop_front() {
+            return outcome;
+        }
+        ProposalOutcome::Applied(self.apply(&command))
+    }
+}
+
+impl AgentDirectory for Consensus {
+    fn find(&self, agent: &AgentName) -> Option<Standing> {
+        let inner = self.lock();
+        let agent = inner.state.agents().get(agent)?;
+        Some(Standing {
+            key: agent.key,
+            epoch: agent.epoch,
+            next_seq: agent.next_seq,
+            last_hash: agent.last_header_hash,
+            retired: agent.is_retired,
+        })
+    }
+}
+
+/// One served gateway. Dropping it ends its tasks.
+pub struct Bench {
+    pub address: String,
+    pub identity: Arc<NodeIdentity>,
+    pub consensus: Consensus,
+    pub clock: Clock,
+    pub specs: watch::Sender<SpecSnapshot>,
+    pub checkpoint: watch::Sender<Arc<str>>,
+    pub dir: TempDir,
+    stop: watch::Sender<bool>,
+    served: JoinSet<()>,
+    tokens: u8,
+}
+
+impl Bench {
+    /// A cluster of one, its genesis applied, served on a free port. The clock stands still at now
+    /// (certificates are judged by the machine's time).
+    pub async fn start() -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(Clock::system().unix_ms());
+        let plan = ClusterPlan {
+            origin: Origin::parse("proofmark.test/log").unwrap(),
+            nodes: vec![NodePlan { id: 1, name: "a".to_owned(), hosts: Vec::new() }],
+            operator: "ann".to_owned(),
+        };
+        let identity = NodeIdentity::create_cluster(dir.path(), &plan, clock.unix_ms()).unwrap();
+        Bench::serve(dir, Arc::new(identity), clock).await
+    }
+
+    async fn serve(dir: TempDir, identity: Arc<NodeIdentity>, clock: Clock) -> Bench {
+        let inner = Inner { state: State::new(), index: 0, scripted: VecDeque::new() };
+        let consensus = Consensus { inner: Arc::new(Mutex::new(inner)), clock: clock.clone() };
+        let own = identity.own();
+        consensus.apply(&Command::Genesis {
+            origin: identity.origin.clone(),
+            log_key: identity.log_key.public(),
+            nodes: vec![(own.cosigner_name.clone(), own.cosigner_key)],
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (specs, specs_seen) = watch::channel(SpecSnapshot::default());
+        let (checkpoint, checkpoint_seen) = watch::channel(Arc::from(""));
+        let (stop, stopped) = watch::channel(false);
+        let handles = Handles {
+            identity: Arc::clone(&identity),
+            proposer: consensus.clone(),
+            agents: consensus.clone(),
+            specs: specs_seen,
+            checkpoint: checkpoint_seen,
+            addresses: vec![address.clone()],
+            clock: clock.clone(),
+            workers: AdmissionWorkers::per_core(),
+            counters: Counters::default(),
+        };
+        let mut served = JoinSet::new();
+        served.spawn(async move { serve(listener, handles, stopped).await.unwrap() });
+        let tokens = 0;
+        Bench { address, identity, consensus, clock, specs, checkpoint, dir, stop, served, tokens }
+    }
+
+    /// A second gateway of the same cluster: same identity, same state, another port.
+    pub async fn twin(&self) -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let mut twin =
+            Bench::serve(dir, Arc::clone(&self.identity), self.clock.clone()).await;
+        twin.stop().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        twin.address = listener.local_addr().unwrap().to_string();
+        twin
+    }
+
+    /// Drains and ends.
+    pub async fn stop(&mut self) {
+        self.stop.send_replace(true);
+        while let Some(ended) = self.served.join_next().await {
+            ended.unwrap();
+        }
+    }
+
+    /// A new join token, good for ten minutes.
+    pub fn token(&mut self, agent: Option<&AgentName>) -> JoinToken {
+        self.tokens += 1;
+        let (id, secret) = ([self.tokens; 16], [0x5e; 16]);
+        let command = Command::CreateToken {
+            token_id: id,
+            secret_hash: sha256(&secret),
+            agent: agent.cloned(),
+            expires_at_ms: self.clock.unix_ms() + 600_000,
+        };
+        assert_eq!(self.consensus.apply(&command), Reply::TokenCreated);
+        let ca_sha256 = self.identity.authority.sha256().0;
+        JoinToken { id, secret, ca_sha256, addresses: vec![self.address.clone()] }
+    }
+
+    /// Registers an agent's key, without any RPC.
+    pub fn register(&mut self, agent: &AgentName, key: PublicKey) {
+        let token = self.token(None);
+        let (token_id, secret, agent) = (token.id, token.secret, agent.clone());
+        let reply = self.consensus.apply(&Command::Enrol { token_id, secret, agent, key });
+        assert!(matches!(reply, Reply::Enrolled { .. }), "{reply:?}");
+    }
+}

@@ -1,0 +1,235 @@
+//! The load: agents that enrol with real tokens and send what they sign through the agent's own
+//! uplink, as fast as they are acknowledged.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+
+use proofmark_agent::{
+    Clock as AgentClock, Identity, IdentityConfig, UplinkConfig, UplinkEvent, UplinkHandle, uplink,
+};
+use proofmark_evidence::{AgentName, Header, SealedBatch};
+use proofmark_proto::JoinToken;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::clock::Clock;
+use super::plan::Plan;
+use super::series::Series;
+use crate::installation::Installation;
+
+/// Batches signed ahead of their sending, for each agent.
+const SEALED_AHEAD: usize = 4;
+
+/// Agents under load, until they are stopped.
+pub(super) struct Load {
+    runtime: Runtime,
+    clock: Clock,
+    stop: watch::Sender<bool>,
+    agents: JoinSet<Result<Tally, String>>,
+}
+
+/// What one agent was told.
+pub(super) struct Tally {
+    pub(super) agent: String,
+    pub(super) acks: Vec<Acked>,
+    /// Exclusive: every result below it is acknowledged.
+    pub(super) seq_end: u64,
+    pub(super) reconnects: u64,
+    /// Results signed so far at an instant that was sent before.
+    pub(super) repeated: u64,
+}
+
+/// One batch's ack.
+#[derive(Clone, Copy)]
+pub(super) struct Acked {
+    pub(super) at_us: u64,
+    /// From the uplink's taking the batch to its ack.
+    pub(super) latency_us: u64,
+    pub(super) results: u64,
+}
+
+/// A batch handed to the uplink.
+struct Sent {
+    at_us: u64,
+    seq_end: u64,
+    results: u64,
+}
+
+impl Load {
+    pub(super) fn start(cluster: &Installation, plan: &Plan) -> Result<Load, String> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("load-send")
+            .enable_all()
+            .build()
+            .map_err(|why| why.to_string())?;
+        let (stop, stopped) = watch::channel(false);
+        let clock = Clock::start();
+        let mut agents = JoinSet::new();
+        let addresses: Vec<String> =
+            cluster.replicas.iter().map(|replica| replica.grpc.to_string()).collect();
+        for at in 0..plan.agents {
+            let name = format!("load-{at}");
+            let identity = runtime.block_on(enrol(cluster, &name, &addresses))?;
+            let signed = start_signer(&identity, plan)?;
+            let agent = Agent {
+                identity: Arc::new(identity),
+                addresses: addresses.clone(),
+                at,
+                in_flight: plan.in_flight,
+                clock,
+            };
+            agents.spawn_on(agent.run(signed, stopped.clone()), runtime.handle());
+        }
+        Ok(Load { runtime, clock, stop, agents })
+    }
+
+    pub(super) fn now_us(&self) -> u64 {
+        self.clock.now_us()
+    }
+
+    /// Sends no more, waits for every ack, and says what was acknowledged.
+    pub(super) fn stop(mut self) -> Result<Vec<Tally>, String> {
+        self.stop.send_replace(true);
+        self.runtime.block_on(async {
+            let mut tallies = Vec::new();
+            while let Some(ended) = self.agents.join_next().await {
+                tallies.push(ended.map_err(|why| why.to_string())??);
+            }
+            tallies.sort_by(|a, b| a.agent.cmp(&b.agent));
+            Ok(tallies)
+        })
+    }
+}
+
+async fn enrol(
+    cluster: &Installation,
+    name: &str,
+    addresses: &[String],
+) -> Result<Identity, String> {
+    let token: JoinToken = cluster.token(name).parse().map_err(|fault| format!("{fault}"))?;
+    let config = IdentityConfig {
+        data_dir: &cluster.dir().join(name),
+        agent: &AgentName::parse(name).map_err(|fault| fault.to_string())?,
+        aggregators: addresses,
+        token: Some(&token),
+    };
+    let identity = Identity::load_or_enrol(&config, &AgentClock::system()).await;
+    identity.map_err(|fault| format!("{name}: {fault}"))
+}
+
+/// One thread that signs this agent's batches, a few ahead; it ends with its receiver.
+fn start_signer(identity: &Identity, plan: &Plan) -> Result<mpsc::Receiver<Signed>, String> {
+    let clock = AgentClock::system();
+    let whose = (
+        identity.log_id(),
+        identity.agent.clone(),
+        identity.epoch,
+        identity.signing_key.clone(),
+    );
+    let mut series = Series::new(whose, plan, clock.unix_ms())?;
+    let (sender, receiver) = mpsc::channel(SEALED_AHEAD);
+    let sign = move || {
+        let mut is_wanted = true;
+        while is_wanted {
+            let batch = series.seal_next(clock.unix_ms());
+            let signed = batch.map(|batch| (batch, series.repeated));
+            is_wanted = sender.blocking_send(signed).is_ok();
+        }
+    };
+    let thread = thread::Builder::new().name("load-sign".to_owned()).spawn(sign);
+    thread.map(|_| receiver).map_err(|why| why.to_string())
+}
+
+/// A batch, and how many results of all so far repeat an instant.
+type Signed = Result<(SealedBatch, u64), String>;
+
+struct Agent {
+    identity: Arc<Identity>,
+    addresses: Vec<String>,
+    at: usize,
+    in_flight: usize,
+    clock: Clock,
+}
+
+impl Agent {
+    async fn run(
+        self,
+        mut signed: mpsc::Receiver<Signed>,
+        mut stopped: watch::Receiver<bool>,
+    ) -> Result<Tally, String> {
+        let mut tasks = JoinSet::new();
+        let mut uplink = self.connect(&mut tasks);
+        let mut sent: VecDeque<Sent> = VecDeque::new();
+        let agent = self.identity.agent.to_string();
+        let (acks, seq_end) = (Vec::new(), 1);
+        let mut tally = Tally { agent, acks, seq_end, reconnects: 0, repeated: 0 };
+        let mut is_stopping = false;
+        while !(is_stopping && sent.is_empty()) {
+            let has_room = sent.len() < self.in_flight && !is_stopping;
+            tokio::select! {
+                event = uplink.events.recv() => {
+                    let event = event.ok_or("the uplink ended")?;
+                    tally.take(event, &mut sent, self.clock.now_us())?;
+                }
+                batch = signed.recv(), if has_room => {
+                    let (batch, repeated) = batch.ok_or("the signer ended")??;
+                    sent.push_back(hand_over(&uplink, batch, self.clock.now_us())?);
+                    tally.repeated = repeated;
+                }
+                _ = stopped.wait_for(|raised| *raised), if !is_stopping => is_stopping = true,
+            }
+        }
+        drop(uplink);
+        while tasks.join_next().await.is_some() {}
+        Ok(tally)
+    }
+
+    /// Agents begin at different replicas: two of three are followers, and forward.
+    fn connect(&self, tasks: &mut JoinSet<()>) -> UplinkHandle {
+        let at = self.at as u64;
+        let config = UplinkConfig {
+            addresses: self.addresses.clone(),
+            spec_revision: 0,
+            clock: AgentClock::system(),
+            random: Box::new(move || at),
+        };
+        uplink::start(config, Arc::clone(&self.identity), tasks)
+    }
+}
+
+/// The uplink's queue is never full: it holds as many batches as may be in flight.
+fn hand_over(uplink: &UplinkHandle, batch: SealedBatch, at_us: u64) -> Result<Sent, String> {
+    let Ok(Header::Batch(header)) = batch.leaf.header() else {
+        return Err("the signer made something else than a batch".to_owned());
+    };
+    let sent = Sent { at_us, seq_end: header.seq_end(), results: header.count.into() };
+    uplink.batches.try_send(batch).map_err(|why| why.to_string())?;
+    Ok(sent)
+}
+
+impl Tally {
+    fn take(
+        &mut self,
+        event: UplinkEvent,
+        sent: &mut VecDeque<Sent>,
+        now_us: u64,
+    ) -> Result<(), String> {
+        match event {
+            UplinkEvent::Acked { seq_end, .. } => {
+                while let Some(batch) = sent.pop_front_if(|batch| batch.seq_end <= seq_end) {
+                    let latency_us = now_us.saturating_sub(batch.at_us);
+                    self.acks.push(Acked { at_us: now_us, latency_us, results: batch.results });
+                    self.seq_end = batch.seq_end;
+                }
+            }
+            UplinkEvent::Disconnected { .. } => self.reconnects += 1,
+            UplinkEvent::Refused { slug, expected, got, .. } => {
+                return Err(format!("{}: {slug}: expected {expected}, got {got}", self.agent));
+            }
+            UplinkEvent::Connected { .. } | UplinkEvent::Specs { .. } | UplinkEvent::Seen(_) => {}
+        }
+        Ok(())
+    }
+}
