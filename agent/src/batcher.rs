@@ -303,9 +303,7 @@ mod tests {
         let missed = Missed { planned: a.clone(), first_scheduled_at_ms: 6_000, count: 9, reason };
         batcher.push(Finished::of_missed(missed), 0).expect("room");
         let due = Due { planned: a, scheduled_at_ms: 15_000 };
-        batcher
-            .push(Finished::of_skipped(&due, UnknownReason::SkippedOverrun), 0)
-            .expect("room");
+        batcher.push(Finished::of_skipped(&due, UnknownReason::SkippedOverrun), 0).expect("room");
         let open = sealed(batcher.take(&CHAIN, None).expect("results"));
         assert_eq!(open.header.coverage.scheduled, 11);
         assert_eq!(open.header.coverage.run, 1);

@@ -73,7 +73,10 @@ struct Runs {
 }
 
 impl Metrics {
-    #[expect(clippy::new_without_default, reason = "two registries by accident would both be wrong")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "two registries by accident would both be wrong"
+    )]
     pub fn new() -> Metrics {
         let zeros = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
         Metrics(Arc::new(Numbers {
@@ -128,7 +131,10 @@ impl Metrics {
         let name = "proofmark_agent_results_total";
         head(page, name, "Results by outcome.", "counter");
         for ((class, slug), count) in &runs.results {
-            write_line(page, format_args!("{name}{{outcome=\"{class}\",reason=\"{slug}\"}} {count}"));
+            write_line(
+                page,
+                format_args!("{name}{{outcome=\"{class}\",reason=\"{slug}\"}} {count}"),
+            );
         }
         let name = "proofmark_agent_start_lag_seconds";
         head(page, name, "From the scheduled instant to the start of the run.", "summary");

@@ -51,7 +51,9 @@ pub enum ProofFileFault {
     Reader(#[from] ReaderFault),
     #[error("leaf: {0}")]
     Batch(#[from] BatchFault),
-    #[error("expected a published leaf that enrols {id}'s agent before leaf {leaf_index}, got none")]
+    #[error(
+        "expected a published leaf that enrols {id}'s agent before leaf {leaf_index}, got none"
+    )]
     NoEnrolment { id: ResultId, leaf_index: u64 },
 }
 
@@ -136,8 +138,7 @@ pub fn check_proof(text: &str, policy: &Policy) -> Result<ProvenResult, ProofFil
     let Extra { enrol_index, .. } = proof.extra;
     let leaf = included_leaf("leaf", &proof, proof.index, &proof.extra.leaf, &proof.path)?;
     let enrol_path = &proof.extra.enrol_path;
-    let enrol =
-        included_leaf("enrolment", &proof, enrol_index, &proof.extra.enrol, enrol_path)?;
+    let enrol = included_leaf("enrolment", &proof, enrol_index, &proof.extra.enrol, enrol_path)?;
     let header = batch_header(&proof, &leaf)?;
     let result = check_result(&proof.extra, &header)?;
     // Hashes agree; what remains is who signed them.

@@ -6,6 +6,7 @@
 //! wrong. Memory is one tile per level, one bundle and a few words per agent, whatever the size.
 
 mod files;
+mod leaves;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -171,13 +172,7 @@ struct Findings {
 }
 
 impl Findings {
-    fn add(
-        &mut self,
-        file: &str,
-        slug: &'static str,
-        expected: impl ToString,
-        got: impl ToString,
-    ) {
+    fn add(&mut self, file: &str, slug: &'static str, expected: impl ToString, got: impl ToString) {
         self.add_at(file, None, slug, expected, got);
     }
 
@@ -254,10 +249,7 @@ fn implied_policy(source: &dyn TileSource) -> Option<Policy> {
     Policy::for_nodes(&origin, &log_key, &nodes).ok()
 }
 
-fn read_checkpoint(
-    source: &dyn TileSource,
-    findings: &mut Findings,
-) -> Option<SignedCheckpoint> {
+fn read_checkpoint(source: &dyn TileSource, findings: &mut Findings) -> Option<SignedCheckpoint> {
     let bytes = match source.read(CHECKPOINT_FILE) {
         Ok(bytes) => bytes,
         Err(fault) => {

@@ -8,6 +8,8 @@
 
 mod edge;
 mod files;
+#[cfg(test)]
+pub(crate) mod mem_disk;
 mod recover;
 #[cfg(test)]
 mod tests;

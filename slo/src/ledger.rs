@@ -9,7 +9,7 @@ use proofmark_evidence::{AgentName, CheckName, CoverageRow, Outcome};
 
 use crate::fleet::Fleet;
 use crate::limits::RETENTION_BEYOND_WINDOW_MS;
-use crate::objective::Generation;
+use crate::objective::{Generation, Rule};
 use crate::report::SloReport;
 use crate::rows::RowKey;
 use crate::series::{HeardRun, Series};
@@ -20,7 +20,7 @@ use crate::window::{AS_OF_STEP_MS, HOUR_MS, Window, floor_to};
 pub struct Ledger {
     pub(crate) as_of_ms: u64,
     pub(crate) fleet: Fleet,
-    pub(crate) series: BTreeMap<CheckName, BTreeMap<AgentName, Series>>,
+    pub(crate) series: SeriesMap,
     /// By SLO name; generations ascend in time, only the last is open.
     pub(crate) objectives: BTreeMap<String, Vec<Generation>>,
     /// The objectives that look at a check. Derived from `objectives`.
@@ -98,7 +98,8 @@ impl Ledger {
 
     /// Counts a run at its instant, in every objective that looks at it.
     ///
-    /// Runs of one agent must come in the order of their sequence numbers; see `series`.
+    /// Runs of one agent must come in the order of their sequence numbers, and not from far in the
+    /// future; admission sees to both. What the first is needed for is told in `series.rs`.
     pub fn count(&mut self, run: &Run<'_>) -> Counted {
         match self.try_count(run) {
             Ok(()) => Counted::Counted,
@@ -220,15 +221,7 @@ impl Ledger {
     /// Adds the runs that were due in `passed` to every objective.
     fn expect(&mut self, passed: Window) {
         for generation in self.objectives.values_mut().flatten() {
-            let rule = &generation.rule;
-            let selected: Vec<&Series> = rule
-                .checks
-                .iter()
-                .filter_map(|check| self.series.get(check))
-                .flat_map(|agents| agents.iter())
-                .filter(|(agent, _)| rule.selects_agent(agent))
-                .map(|(_, series)| series)
-                .collect();
+            let selected = select(&self.series, &generation.rule);
             let kept = Window { from_ms: generation.kept_from_ms(self.as_of_ms), ..passed };
             let due = passed.intersect(kept).intersect(generation.lifetime());
             for part in due.by_minute() {
@@ -285,4 +278,12 @@ impl Ledger {
             Counted::Repeated => self.ignored.repeated += 1,
         }
     }
+}
+
+type SeriesMap = BTreeMap<CheckName, BTreeMap<AgentName, Series>>;
+
+/// The series that a rule looks at.
+fn select<'a>(series: &'a SeriesMap, rule: &Rule) -> Vec<&'a Series> {
+    let agents = rule.checks.iter().filter_map(|check| series.get(check)).flatten();
+    agents.filter(|(agent, _)| rule.selects_agent(agent)).map(|(_, series)| series).collect()
 }

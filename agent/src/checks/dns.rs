@@ -158,8 +158,7 @@ fn judge(probe: &DnsProbe, answer: &Answer) -> Result<(), Finding> {
         let reason = if got == 0 { FailReason::NameNotFound } else { FailReason::NameAnswer };
         return Err(fail(reason, format!("expected at least {min} {kind} records, got {got}")));
     }
-    let is_there =
-        |expect: &String| answer.records.iter().any(|got| normal(got) == normal(expect));
+    let is_there = |expect: &String| answer.records.iter().any(|got| normal(got) == normal(expect));
     match probe.expect_answers.iter().find(|expect| !is_there(expect)) {
         Some(expect) => {
             let got = answer.records.join(", ");

@@ -143,7 +143,11 @@ fn judge(probe: &HostProbe, readings: &Readings) -> Result<(), Finding> {
         ("cpu used permille", cpu, readings.cpu_used_permille),
         ("memory used permille", memory, readings.memory_used_permille()),
         ("disk used permille", disk, readings.disk_used_permille),
-        ("load per core, thousandths", probe.load1_per_core_milli_max, readings.load_1_per_core_milli()),
+        (
+            "load per core, thousandths",
+            probe.load1_per_core_milli_max,
+            readings.load_1_per_core_milli(),
+        ),
     ];
     let mut missing = None;
     for (what, max, reading) in rules {

@@ -109,9 +109,15 @@ async fn exchange(
     trace.enter(Phase::FirstByte);
     let drivers = Drivers::default();
     let response = match connection {
-        Connection::Plain(stream) => over_http1(stream, request(probe, step, false)?, &drivers).await,
-        Connection::Http1(stream) => over_http1(stream, request(probe, step, false)?, &drivers).await,
-        Connection::Http2(stream) => over_http2(stream, request(probe, step, true)?, &drivers).await,
+        Connection::Plain(stream) => {
+            over_http1(stream, request(probe, step, false)?, &drivers).await
+        }
+        Connection::Http1(stream) => {
+            over_http1(stream, request(probe, step, false)?, &drivers).await
+        }
+        Connection::Http2(stream) => {
+            over_http2(stream, request(probe, step, true)?, &drivers).await
+        }
     };
     let response = response.map_err(|error| hyper_finding(&error))?;
     trace.enter(Phase::Transfer);
@@ -178,8 +184,7 @@ fn request(probe: &HttpProbe, step: &Step, http2: bool) -> Result<Request<Full<B
     }
     for (name, value) in &probe.headers {
         let name = HeaderName::try_from(name).map_err(|error| bad(&error))?;
-        let is_for_first_host =
-            [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, HOST].contains(&name);
+        let is_for_first_host = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, HOST].contains(&name);
         if step.with_secrets || !is_for_first_host {
             headers.insert(name, HeaderValue::try_from(value).map_err(|error| bad(&error))?);
         }
@@ -427,7 +432,8 @@ mod tests {
             let seen = run_check_once(&check("5s", &probe)).await;
             assert_eq!(seen.outcome.slug(), "pass", "{}", seen.detail);
             assert!(measured(&seen, TlsUs).is_some());
-            let probe = format!("http: {{{url}, tls: {{ca_file: '{ca}', server_name: a.example}}}}");
+            let probe =
+                format!("http: {{{url}, tls: {{ca_file: '{ca}', server_name: a.example}}}}");
             let seen = run_check_once(&check("5s", &probe)).await;
             assert_eq!(seen.outcome.slug(), "certificate_name");
             assert_eq!(server.requests(), 1);

@@ -83,7 +83,10 @@ mod tests {
         check("./", "https://a.example:8443/b/c/");
         check("..", "https://a.example:8443/b/");
         check("?n=2", "https://a.example:8443/b/c/d?n=2");
-        check("/login?next=https://a.example/", "https://a.example:8443/login?next=https://a.example/");
+        check(
+            "/login?next=https://a.example/",
+            "https://a.example:8443/login?next=https://a.example/",
+        );
         check("#top", "https://a.example:8443/b/c/d");
     }
 

@@ -51,7 +51,8 @@ fn judge(probe: &TcpProbe, line: Option<&[u8]>, trace: &Trace) -> Result<(), Fin
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if !expect.is_match(line) {
             let detail = format!("expected a line that matches {expect}, got {} bytes", line.len());
-            let reason = if line.is_empty() { FailReason::ConnectReset } else { FailReason::HttpBody };
+            let reason =
+                if line.is_empty() { FailReason::ConnectReset } else { FailReason::HttpBody };
             return Err(fail(reason, detail));
         }
     }

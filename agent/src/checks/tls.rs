@@ -9,11 +9,7 @@ use super::net::{self, Family};
 use super::tls_client::{Shown, Strictness, Wanted, handshake, objection_finding};
 use super::trace::{Finding, Trace, fail};
 
-pub(super) async fn run(
-    probe: &TlsProbe,
-    tools: &Tools,
-    trace: &mut Trace,
-) -> Result<(), Finding> {
+pub(super) async fn run(probe: &TlsProbe, tools: &Tools, trace: &mut Trace) -> Result<(), Finding> {
     let address = &probe.address;
     let stream = net::open(&address.host, address.port, Family::ANY, trace).await?;
     let (host, options, alpn) = (address.host.as_str(), &probe.tls, &[][..]);
@@ -83,7 +79,8 @@ mod tests {
         let skipped = see(&expired, "insecure_skip_verify: true").await;
         assert_eq!(skipped.outcome.slug(), "pass");
         let strangers_ca = expired.ca_file.display();
-        let probe = format!("tls: {{address: 'localhost:{}', ca_file: '{strangers_ca}'}}", good.port);
+        let probe =
+            format!("tls: {{address: 'localhost:{}', ca_file: '{strangers_ca}'}}", good.port);
         let seen = run_check_once(&check("5s", &probe)).await;
         assert_eq!(seen.outcome.slug(), "certificate_untrusted");
     }
@@ -95,7 +92,8 @@ mod tests {
         let probe = format!("tls: {{address: 'localhost:{}', ca_file: /nowhere}}", server.port);
         let seen = run_check_once(&check("5s", &probe)).await;
         assert_eq!(seen.outcome.slug(), "agent_fault");
-        let plain = crate::testing::serve_http(&mut tasks, |_| "HTTP/1.1 200 OK\r\n\r\n".into()).await;
+        let plain =
+            crate::testing::serve_http(&mut tasks, |_| "HTTP/1.1 200 OK\r\n\r\n".into()).await;
         let probe = format!("tls: {{address: '127.0.0.1:{plain}', insecure_skip_verify: true}}");
         let seen = run_check_once(&check("5s", &probe)).await;
         assert_eq!(seen.outcome.slug(), "tls_handshake");

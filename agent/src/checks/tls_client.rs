@@ -88,8 +88,9 @@ pub(super) fn objection_finding(error: &Error) -> Finding {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 FailReason::CertificateExpired
             }
-            CertificateError::NotValidForName
-            | CertificateError::NotValidForNameContext { .. } => FailReason::CertificateName,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                FailReason::CertificateName
+            }
             _ => FailReason::CertificateUntrusted,
         },
         _ => FailReason::TlsHandshake,

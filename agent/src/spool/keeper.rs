@@ -28,12 +28,21 @@ pub enum Order {
 #[derive(Debug)]
 pub enum Report {
     /// Durable. `bytes` is the size of the spool now.
-    Appended { epoch: u64, seq_end: u64, bytes: u64 },
+    Appended {
+        epoch: u64,
+        seq_end: u64,
+        bytes: u64,
+    },
     /// Not durable; the record comes back so that the same bytes can be tried again.
-    NotAppended { record: Record, fault: SpoolFault },
+    NotAppended {
+        record: Record,
+        fault: SpoolFault,
+    },
     Fetched(Option<SealedBatch>),
     /// What was acknowledged and could be deleted is. `bytes` is the size of the spool now.
-    Trimmed { bytes: u64 },
+    Trimmed {
+        bytes: u64,
+    },
     Rejoined(Damage),
     /// The spool cannot go on in this process.
     Broken(SpoolFault),
@@ -75,11 +84,7 @@ impl Drop for Keeper {
     }
 }
 
-fn keep<F: FileOps>(
-    mut spool: Spool<F>,
-    inbox: &Receiver<Order>,
-    outbox: &mpsc::Sender<Report>,
-) {
+fn keep<F: FileOps>(mut spool: Spool<F>, inbox: &Receiver<Order>, outbox: &mpsc::Sender<Report>) {
     while let Ok(order) = inbox.recv() {
         if outbox.blocking_send(carry_out(&mut spool, order)).is_err() {
             return;

@@ -133,7 +133,8 @@ impl Segment {
     }
 
     fn index_of(&self, epoch: u64, seq: u64) -> Option<usize> {
-        let index = self.places.partition_point(|place| (place.epoch, place.seq_end) <= (epoch, seq));
+        let index =
+            self.places.partition_point(|place| (place.epoch, place.seq_end) <= (epoch, seq));
         self.places.get(index).filter(|place| place.epoch == epoch).map(|_| index)
     }
 }

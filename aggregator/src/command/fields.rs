@@ -75,7 +75,9 @@ pub(crate) fn put_agent_option(out: &mut ByteWriter, agent: Option<&AgentName>) 
     }
 }
 
-pub(crate) fn take_agent_option(input: &mut ByteReader<'_>) -> Result<Option<AgentName>, CodecFault> {
+pub(crate) fn take_agent_option(
+    input: &mut ByteReader<'_>,
+) -> Result<Option<AgentName>, CodecFault> {
     match input.bool("agent option")? {
         false => Ok(None),
         true => Ok(Some(take_agent(input)?)),

@@ -17,8 +17,8 @@ use proofmark_evidence::limits::{
 use proofmark_evidence::{AgentName, ByteReader, ByteWriter, Hash, Leaf, Origin, PublicKey};
 
 pub use entry::Entry;
-use fields::take_origin;
 pub use fields::CodecFault;
+use fields::take_origin;
 pub(crate) use fields::{
     put_agent, put_agent_option, put_hash, put_key, take_agent, take_agent_option, take_hash,
     take_key, take_version, unknown_code,

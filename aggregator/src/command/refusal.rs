@@ -15,44 +15,104 @@ use crate::limits::{REFUSAL_FAULTS_MAX, REFUSAL_TEXT_BYTES_MAX};
 pub enum Refusal {
     // The sender, by itself: send again, later or from another place.
     NotInitialised,
-    SequenceGap { expected: u64, got: u64 },
-    ClockSkew { limit_ms: u64, got_ms: u64 },
+    SequenceGap {
+        expected: u64,
+        got: u64,
+    },
+    ClockSkew {
+        limit_ms: u64,
+        got_ms: u64,
+    },
 
     // The agent's operator: this identity cannot go on as it is.
-    UnknownAgent { agent: AgentName },
-    RetiredAgent { agent: AgentName },
-    UnknownKey { expected: KeyId, got: KeyId },
-    WrongLog { expected: Hash, got: Hash },
-    WrongEpoch { expected: u64, got: u64 },
+    UnknownAgent {
+        agent: AgentName,
+    },
+    RetiredAgent {
+        agent: AgentName,
+    },
+    UnknownKey {
+        expected: KeyId,
+        got: KeyId,
+    },
+    WrongLog {
+        expected: Hash,
+        got: Hash,
+    },
+    WrongEpoch {
+        expected: u64,
+        got: u64,
+    },
     /// Other bytes under a sequence number that is taken: two agents share one identity, or its
     /// disk went back in time. Both headers are named by their hash.
-    SequenceFork { seq: u64, expected: Hash, got: Hash },
-    PreviousMismatch { expected: Hash, got: Hash },
-    BatchMalformed { fault: String },
+    SequenceFork {
+        seq: u64,
+        expected: Hash,
+        got: Hash,
+    },
+    PreviousMismatch {
+        expected: Hash,
+        got: Hash,
+    },
+    BatchMalformed {
+        fault: String,
+    },
     TokenUnknown,
     TokenSpent,
-    TokenExpired { expired_at_ms: u64, now_ms: u64 },
-    TokenForOtherAgent { expected: AgentName, got: AgentName },
-    AgentExists { agent: AgentName },
-    KeyExists { agent: AgentName },
+    TokenExpired {
+        expired_at_ms: u64,
+        now_ms: u64,
+    },
+    TokenForOtherAgent {
+        expected: AgentName,
+        got: AgentName,
+    },
+    AgentExists {
+        agent: AgentName,
+    },
+    KeyExists {
+        agent: AgentName,
+    },
     /// A public key of small order: under one, a signature says nothing about its message.
     KeyWeak,
 
     // The operator of the cluster: this request cannot be met.
     AlreadyInitialised,
-    GenesisMalformed { fault: String },
-    AgentsFull { limit: u64 },
+    GenesisMalformed {
+        fault: String,
+    },
+    AgentsFull {
+        limit: u64,
+    },
     TokenExists,
-    TokensFull { limit: u64 },
-    AuthorMalformed { limit_bytes: u64, got_bytes: u64 },
+    TokensFull {
+        limit: u64,
+    },
+    AuthorMalformed {
+        limit_bytes: u64,
+        got_bytes: u64,
+    },
     SpecFaults(Vec<String>),
-    SpecsFull { limit_bytes: u64, got_bytes: u64 },
+    SpecsFull {
+        limit_bytes: u64,
+        got_bytes: u64,
+    },
 
     // Another replica: its view of the tree is behind or wrong.
-    SealSize { expected: u64, got: u64 },
-    CosignNode { node: String },
-    CosignStale { expected: u64, got: u64 },
-    CosignSignature { node: String },
+    SealSize {
+        expected: u64,
+        got: u64,
+    },
+    CosignNode {
+        node: String,
+    },
+    CosignStale {
+        expected: u64,
+        got: u64,
+    },
+    CosignSignature {
+        node: String,
+    },
 }
 
 /// What the sender of a refused command should do.
@@ -190,8 +250,9 @@ impl Refusal {
             Self::GenesisMalformed { fault } => {
                 row(GENESIS_MALFORMED, "genesis_malformed").says("a well-formed genesis", fault)
             }
-            Self::AgentsFull { limit } => row(AGENTS_FULL, "agents_full")
-                .says(format!("at most {limit} agents"), "one more"),
+            Self::AgentsFull { limit } => {
+                row(AGENTS_FULL, "agents_full").says(format!("at most {limit} agents"), "one more")
+            }
             Self::TokenExists => row(TOKEN_EXISTS, "token_exists"),
             Self::TokensFull { limit } => row(TOKENS_FULL, "tokens_full")
                 .says(format!("at most {limit} open tokens"), "one more"),
@@ -199,8 +260,9 @@ impl Refusal {
                 row(AUTHOR_MALFORMED, "author_malformed")
                     .says(format!("1 to {limit_bytes} bytes"), format!("{got_bytes} bytes"))
             }
-            Self::SpecFaults(faults) => row(SPEC_FAULTS, "spec_faults")
-                .says("documents without faults", faults.join("; ")),
+            Self::SpecFaults(faults) => {
+                row(SPEC_FAULTS, "spec_faults").says("documents without faults", faults.join("; "))
+            }
             Self::SpecsFull { limit_bytes, got_bytes } => row(SPECS_FULL, "specs_full")
                 .says(format!("at most {limit_bytes} bytes"), format!("{got_bytes} bytes")),
             Self::SealSize { expected, got } => row(SEAL_SIZE, "seal_size")
@@ -280,29 +342,41 @@ impl Refusal {
         use code::*;
         Ok(match input.u8("refusal code")? {
             NOT_INITIALISED => Self::NotInitialised,
-            SEQUENCE_GAP => Self::SequenceGap { expected: input.varint("expected")?, got: input.varint("got")? },
-            CLOCK_SKEW => Self::ClockSkew { limit_ms: input.varint("limit_ms")?, got_ms: input.varint("got_ms")? },
+            SEQUENCE_GAP => {
+                Self::SequenceGap { expected: input.varint("expected")?, got: input.varint("got")? }
+            }
+            CLOCK_SKEW => Self::ClockSkew {
+                limit_ms: input.varint("limit_ms")?,
+                got_ms: input.varint("got_ms")?,
+            },
             UNKNOWN_AGENT => Self::UnknownAgent { agent: take_agent(input)? },
             RETIRED_AGENT => Self::RetiredAgent { agent: take_agent(input)? },
             UNKNOWN_KEY => {
                 Self::UnknownKey { expected: take_key_id(input)?, got: take_key_id(input)? }
             }
-            WRONG_LOG => Self::WrongLog { expected: take_hash(input, "expected")?, got: take_hash(input, "got")? },
-            WRONG_EPOCH => Self::WrongEpoch { expected: input.varint("expected")?, got: input.varint("got")? },
+            WRONG_LOG => Self::WrongLog {
+                expected: take_hash(input, "expected")?,
+                got: take_hash(input, "got")?,
+            },
+            WRONG_EPOCH => {
+                Self::WrongEpoch { expected: input.varint("expected")?, got: input.varint("got")? }
+            }
             SEQUENCE_FORK => Self::SequenceFork {
                 seq: input.varint("seq")?,
                 expected: take_hash(input, "expected")?,
                 got: take_hash(input, "got")?,
             },
-            PREVIOUS_MISMATCH => {
-                Self::PreviousMismatch { expected: take_hash(input, "expected")?, got: take_hash(input, "got")? }
-            }
+            PREVIOUS_MISMATCH => Self::PreviousMismatch {
+                expected: take_hash(input, "expected")?,
+                got: take_hash(input, "got")?,
+            },
             BATCH_MALFORMED => Self::BatchMalformed { fault: take_text(input)? },
             TOKEN_UNKNOWN => Self::TokenUnknown,
             TOKEN_SPENT => Self::TokenSpent,
-            TOKEN_EXPIRED => {
-                Self::TokenExpired { expired_at_ms: input.varint("expired_at_ms")?, now_ms: input.varint("now_ms")? }
-            }
+            TOKEN_EXPIRED => Self::TokenExpired {
+                expired_at_ms: input.varint("expired_at_ms")?,
+                now_ms: input.varint("now_ms")?,
+            },
             TOKEN_FOR_OTHER_AGENT => {
                 Self::TokenForOtherAgent { expected: take_agent(input)?, got: take_agent(input)? }
             }
@@ -314,17 +388,23 @@ impl Refusal {
             KEY_WEAK => Self::KeyWeak,
             TOKEN_EXISTS => Self::TokenExists,
             TOKENS_FULL => Self::TokensFull { limit: input.varint("limit")? },
-            AUTHOR_MALFORMED => {
-                Self::AuthorMalformed { limit_bytes: input.varint("limit_bytes")?, got_bytes: input.varint("got_bytes")? }
-            }
+            AUTHOR_MALFORMED => Self::AuthorMalformed {
+                limit_bytes: input.varint("limit_bytes")?,
+                got_bytes: input.varint("got_bytes")?,
+            },
             SPEC_FAULTS => Self::SpecFaults(take_faults(input)?),
-            SPECS_FULL => {
-                Self::SpecsFull { limit_bytes: input.varint("limit_bytes")?, got_bytes: input.varint("got_bytes")? }
+            SPECS_FULL => Self::SpecsFull {
+                limit_bytes: input.varint("limit_bytes")?,
+                got_bytes: input.varint("got_bytes")?,
+            },
+            SEAL_SIZE => {
+                Self::SealSize { expected: input.varint("expected")?, got: input.varint("got")? }
             }
-            SEAL_SIZE => Self::SealSize { expected: input.varint("expected")?, got: input.varint("got")? },
             COSIGN_NODE => Self::CosignNode { node: take_text(input)? },
             COSIGN_SIGNATURE => Self::CosignSignature { node: take_text(input)? },
-            COSIGN_STALE => Self::CosignStale { expected: input.varint("expected")?, got: input.varint("got")? },
+            COSIGN_STALE => {
+                Self::CosignStale { expected: input.varint("expected")?, got: input.varint("got")? }
+            }
             got => return Err(unknown_code("refusal code", got)),
         })
     }

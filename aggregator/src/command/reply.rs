@@ -12,14 +12,25 @@ const REPLY_VERSION: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// The batch is evidence now. `seq_end` is exclusive; everything below it is acknowledged.
-    Accepted { seq_end: u64, leaf_index: u64 },
+    Accepted {
+        seq_end: u64,
+        leaf_index: u64,
+    },
     /// The batch was evidence already. For a batch older than the remembered ones `leaf_index`
     /// is an upper bound: the batch lies at or before it.
-    Duplicate { seq_end: u64, leaf_index: u64 },
+    Duplicate {
+        seq_end: u64,
+        leaf_index: u64,
+    },
     /// The documents are the next revision, in force from `effective_at_ms`.
-    Applied { revision: u64, effective_at_ms: u64 },
+    Applied {
+        revision: u64,
+        effective_at_ms: u64,
+    },
     TokenCreated,
-    Enrolled { epoch: u64 },
+    Enrolled {
+        epoch: u64,
+    },
     Retired,
     /// Nothing to say: a genesis, tick, seal or cosignature was taken.
     Done,
@@ -75,15 +86,18 @@ impl Reply {
 
     fn decode_body(input: &mut ByteReader<'_>) -> Result<Self, CodecFault> {
         Ok(match input.u8("reply code")? {
-            code::ACCEPTED => {
-                Self::Accepted { seq_end: input.varint("seq_end")?, leaf_index: input.varint("leaf_index")? }
-            }
-            code::DUPLICATE => {
-                Self::Duplicate { seq_end: input.varint("seq_end")?, leaf_index: input.varint("leaf_index")? }
-            }
-            code::APPLIED => {
-                Self::Applied { revision: input.varint("revision")?, effective_at_ms: input.varint("effective_at_ms")? }
-            }
+            code::ACCEPTED => Self::Accepted {
+                seq_end: input.varint("seq_end")?,
+                leaf_index: input.varint("leaf_index")?,
+            },
+            code::DUPLICATE => Self::Duplicate {
+                seq_end: input.varint("seq_end")?,
+                leaf_index: input.varint("leaf_index")?,
+            },
+            code::APPLIED => Self::Applied {
+                revision: input.varint("revision")?,
+                effective_at_ms: input.varint("effective_at_ms")?,
+            },
             code::TOKEN_CREATED => Self::TokenCreated,
             code::ENROLLED => Self::Enrolled { epoch: input.varint("epoch")? },
             code::RETIRED => Self::Retired,

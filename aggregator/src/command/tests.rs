@@ -1,8 +1,8 @@
 //! Every command, entry, reply and refusal comes back from its bytes as it was.
 
 use proofmark_evidence::{
-    BatchDraft, CheckName, CheckRef, CheckResult, Coverage, KeyId, Outcome, SealedBatch, SigningKey,
-    sha256,
+    BatchDraft, CheckName, CheckRef, CheckResult, Coverage, KeyId, Outcome, SealedBatch,
+    SigningKey, sha256,
 };
 
 use super::*;

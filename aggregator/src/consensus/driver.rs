@@ -16,7 +16,6 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use raft::eraftpb::MessageType;
 use raft::{RawNode, StateRole};
 
 use super::election;
@@ -30,7 +29,7 @@ use crate::limits::{
 };
 
 pub use super::guard::Refused;
-pub use raft::eraftpb::{Entry, HardState, Message};
+pub use raft::eraftpb::{Entry, HardState, Message, MessageType};
 
 /// The driver of one replica, reading its log through `S`.
 pub struct Driver<S: LogSource> {
@@ -184,6 +183,7 @@ impl<S: LogSource> Driver<S> {
             voters: &self.voters,
             term: self.raw.raft.term,
             last_index: self.raw.raft.raft_log.last_index(),
+            leads: self.raw.raft.state == StateRole::Leader,
         };
         guard::check(&message, &known)?;
         // What raft itself may still say no to (a vote it cannot count) changes nothing.

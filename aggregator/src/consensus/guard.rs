@@ -14,6 +14,7 @@ pub(crate) struct Known<'a> {
     pub(crate) voters: &'a [u64],
     pub(crate) term: u64,
     pub(crate) last_index: u64,
+    pub(crate) leads: bool,
 }
 
 /// Why a message was not given to raft. All but [`Refused::LogLost`] are the peer's doing: drop
@@ -121,7 +122,10 @@ fn check_confirmation(message: &Message, known: &Known<'_>) -> Result<(), Refuse
     if message.request_snapshot != 0 {
         return Err(Refused::Kind { got: MessageType::MsgSnapshot });
     }
-    if !message.reject && message.term >= known.term && message.index > known.last_index {
+    // Only to a leader of this very term. Others ignore it, and may see it honestly: a leader that
+    // lost power before its own flush has sent what it no longer has.
+    let counts = known.leads && message.term >= known.term && !message.reject;
+    if counts && message.index > known.last_index {
         let (last_index, got) = (known.last_index, message.index);
         return Err(Refused::Unsent { last_index, got });
     }
@@ -142,7 +146,8 @@ mod tests {
     use super::*;
     use raft::eraftpb::Entry;
 
-    const KNOWN: Known<'static> = Known { node_id: 1, voters: &[1, 2, 3], term: 5, last_index: 9 };
+    const KNOWN: Known<'static> =
+        Known { node_id: 1, voters: &[1, 2, 3], term: 5, last_index: 9, leads: true };
 
     fn message(kind: MessageType) -> Message {
         Message { msg_type: kind, to: 1, from: 2, term: 5, ..Message::default() }
@@ -222,6 +227,9 @@ mod tests {
         check_slug(|m| (m.index, m.reject) = (10, true), kind, "taken");
         check_slug(|m| (m.index, m.term) = (10, 4), kind, "taken");
         check_slug(|m| m.request_snapshot = 3, kind, "message_kind");
+        let follower = Known { leads: false, ..KNOWN };
+        let late = Message { index: 10, ..message(kind) };
+        assert_eq!(check(&late, &follower), Ok(()));
     }
 
     #[test]

@@ -98,3 +98,6 @@ pub struct ConsensusStatus {
     /// The highest index applied here.
     pub applied: u64,
 }
+
+#[cfg(test)]
+mod golden_tests;

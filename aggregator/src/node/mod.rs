@@ -231,3 +231,6 @@ fn views_reader(
         is_diverged: health.diverged_flag(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,9 +106,7 @@ impl Core {
         match effect {
             Effect::Append { index, leaf, payload } => self.append(index, leaf, &payload),
             Effect::Seal { size, root } => self.seal(size, root),
-            Effect::Publish { size, root, cosignatures } => {
-                self.publish(size, root, &cosignatures)
-            }
+            Effect::Publish { size, root, cosignatures } => self.publish(size, root, &cosignatures),
             Effect::Reply(_) => Ok(()),
         }
     }

@@ -62,7 +62,8 @@ impl LastSigned {
     pub(super) fn store(&mut self, checkpoint: &Checkpoint) -> io::Result<()> {
         let scratch = self.path.with_extension("tmp");
         let mut options = OpenOptions::new();
-        let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&scratch)?;
+        let mut file =
+            options.create(true).truncate(true).write(true).mode(0o600).open(&scratch)?;
         file.write_all(checkpoint.to_text().as_bytes())?;
         file.sync_all()?;
         // A crash here leaves a scratch file nobody reads, and the former promise.

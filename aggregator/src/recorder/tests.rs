@@ -179,9 +179,10 @@ fn run_some(core: &mut Core, tasks: &[RecorderTask], count: usize) {
 fn a_replay_above_the_evidence_is_refused_not_guessed_over() {
     let replica = Replica::new();
     let life = Life::play(&Replica::new(), 1);
-    let last = life.tasks.iter().rfind(|task| {
-        task.effects.iter().any(|effect| matches!(effect, Effect::Append { .. }))
-    });
+    let last = life
+        .tasks
+        .iter()
+        .rfind(|task| task.effects.iter().any(|effect| matches!(effect, Effect::Append { .. })));
     let fault = replica.core().take(last.unwrap().clone()).unwrap_err();
     let text = "evidence_short: expected 2 leaves in the directory, got 0";
     assert_eq!(fault.to_string(), text);
@@ -298,7 +299,9 @@ fn the_thread_carries_out_what_is_queued_and_shows_how_far_it_is() {
     assert!(status.published_size > 0);
     handle.propose_seal();
     recorder.stop();
-    assert!(matches!(replica.proposed().last(), Some(Command::Seal { size, .. }) if *size == leaves));
+    assert!(
+        matches!(replica.proposed().last(), Some(Command::Seal { size, .. }) if *size == leaves)
+    );
     assert_eq!(&**handle.published().borrow(), replica.reader().checkpoint().to_text());
     handle.sync(); // after the stop it returns at once
 }

@@ -1,8 +1,6 @@
 //! Who is enrolled, and how far each agent's sequence has come.
 
-use proofmark_evidence::{
-    AgentName, BatchHeader, ByteReader, ByteWriter, Hash, KeyId, PublicKey,
-};
+use proofmark_evidence::{AgentName, BatchHeader, ByteReader, ByteWriter, Hash, KeyId, PublicKey};
 
 use super::dedupe::{Recent, RecentBatch, Verdict};
 use super::row::{Row, Table};
@@ -59,7 +57,8 @@ impl Agents {
     /// Whether a batch is the next one, a known one, or to be refused. Changes nothing.
     pub(super) fn judge(&self, header: &BatchHeader, hash: Hash) -> Result<Verdict, Refusal> {
         let name = || header.agent.clone();
-        let agent = self.get(&header.agent).ok_or_else(|| Refusal::UnknownAgent { agent: name() })?;
+        let agent =
+            self.get(&header.agent).ok_or_else(|| Refusal::UnknownAgent { agent: name() })?;
         if agent.is_retired {
             return Err(Refusal::RetiredAgent { agent: name() });
         }

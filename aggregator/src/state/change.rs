@@ -45,8 +45,7 @@ impl State {
         self.ledger.spec_changed(revision, effective_at_ms, &in_force);
         let leaf_index = self.head.leaf_count;
         let (author, owned) = (author.to_owned(), text.to_owned());
-        let applied =
-            SpecText { author, text: owned, received_at_ms, effective_at_ms, leaf_index };
+        let applied = SpecText { author, text: owned, received_at_ms, effective_at_ms, leaf_index };
         self.specs.apply(applied, in_force);
         let append = self.append(leaf, text.as_bytes().into());
         Ok(vec![append, Effect::Reply(Reply::Applied { revision, effective_at_ms })])

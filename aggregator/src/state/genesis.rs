@@ -50,7 +50,10 @@ impl Genesis {
 
     pub(super) fn first_leaf(&self, at_ms: u64) -> NewLeaf {
         let (origin, log_key) = (self.origin.clone(), self.log_key);
-        self.key_change(at_ms, KeyChangeKind::Genesis { origin, log_key, nodes: self.nodes.clone() })
+        self.key_change(
+            at_ms,
+            KeyChangeKind::Genesis { origin, log_key, nodes: self.nodes.clone() },
+        )
     }
 
     pub(super) fn key_change(&self, at_ms: u64, change: KeyChangeKind) -> NewLeaf {

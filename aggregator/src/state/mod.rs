@@ -74,9 +74,9 @@ impl State {
     pub fn apply(&mut self, index: u64, stamped_at_ms: u64, command: &Command) -> Vec<Effect> {
         assert!(index > self.head.applied, "entry {index} was applied: {}", self.head.applied);
         self.head.stamped_at_ms = self.head.stamped_at_ms.max(stamped_at_ms.min(STAMP_MS_MAX));
-        let effects = self.dispatch(command).unwrap_or_else(|refusal| {
-            vec![Effect::Reply(Reply::Refused(refusal))]
-        });
+        let effects = self
+            .dispatch(command)
+            .unwrap_or_else(|refusal| vec![Effect::Reply(Reply::Refused(refusal))]);
         debug_assert_eq!(self.check(), Ok(()), "after {}", command.slug());
         effects
     }

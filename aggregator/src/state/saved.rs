@@ -4,6 +4,7 @@ use proofmark_evidence::{ByteReader, ByteWriter};
 use proofmark_slo::{Ledger, RowFault};
 use proofmark_spec::Faults;
 
+use super::State;
 use super::agents::Agent;
 use super::failures::Failure;
 use super::genesis::Genesis;
@@ -11,7 +12,6 @@ use super::row::{Row, RowChange, Which, decode_value, encode_value};
 use super::seals::{Pending, Published};
 use super::specs::SpecText;
 use super::tokens::Token;
-use super::State;
 use crate::command::CodecFault;
 
 /// The tag of the ledger's rows; the rest of the key is the ledger's own.

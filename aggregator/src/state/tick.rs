@@ -59,8 +59,7 @@ impl State {
             Cosigned { node, size, root, timestamp_s: *timestamp_s, signature: *signature };
         let genesis = self.genesis.get(&()).expect("dispatch wants a genesis first");
         let complete = self.seals.cosign(genesis, &cosigned)?;
-        let publish =
-            complete.map(|cosignatures| Effect::Publish { size, root, cosignatures });
+        let publish = complete.map(|cosignatures| Effect::Publish { size, root, cosignatures });
         Ok(publish.into_iter().chain([Effect::Reply(Reply::Done)]).collect())
     }
 }

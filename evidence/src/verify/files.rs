@@ -22,8 +22,7 @@ impl Verifier<'_> {
             Err(fault) => return self.findings.add(dir, fault.slug(), "a directory", fault),
         };
         for entry in entries {
-            let path =
-                if dir.is_empty() { entry.name } else { format!("{dir}/{}", entry.name) };
+            let path = if dir.is_empty() { entry.name } else { format!("{dir}/{}", entry.name) };
             match entry.is_dir {
                 true if path == SCRATCH_DIR => {}
                 true if depth < DEPTH_MAX => self.check_dir(&path, depth + 1),
@@ -110,9 +109,9 @@ impl Verifier<'_> {
         if level == 0 {
             let width = width_at(0, index, self.size);
             let end_width = width_at(0, index, self.end());
-            return [width, end_width].into_iter().any(|width| {
-                width > 0 && blamed(LogFile::Entries { index, width })
-            });
+            return [width, end_width]
+                .into_iter()
+                .any(|width| width > 0 && blamed(LogFile::Entries { index, width }));
         }
         (0..TILE_WIDTH).any(|place| {
             let (level, index) = (level - 1, index * TILE_WIDTH + place);

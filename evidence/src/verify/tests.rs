@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::key::{KeyId, SigningKey};
-use crate::layout::{DirSource, SCRATCH_DIR};
+use crate::layout::SCRATCH_DIR;
+use crate::merkle::Frontier;
 use crate::sample::{MemSource, Sample, agent_key, draft, log_key, note, origin, policy};
 use crate::seal::BatchDraft;
-use crate::writer::LogWriter;
+use crate::writer::mem_disk::SharedDisk;
 
 /// Remembers signatures that held: the same leaf under the same key holds again.
 #[derive(Default)]
@@ -27,27 +28,18 @@ impl SignatureCheck for Remembered {
 
 /// The files of a log of so many leaves, `published` of them published.
 fn files(sample: &Sample, size: usize, published: u64) -> MemSource {
-    let dir = tempfile::tempdir().unwrap();
-    let mut writer = LogWriter::create(dir.path(), &origin(), &policy().to_text()).unwrap();
-    for (leaf, payload) in &sample.leaves[..size] {
+    log_of(&sample.leaves[..size], &sample.note(published))
+}
+
+fn log_of(leaves: &[(Leaf, Vec<u8>)], note: &str) -> MemSource {
+    let disk = SharedDisk::default();
+    let mut writer = disk.create().unwrap();
+    for (leaf, payload) in leaves {
         writer.append(leaf, payload);
     }
     writer.sync().unwrap();
-    writer.publish(&sample.note(published)).unwrap();
-    let source = DirSource::new(dir.path());
-    let mut found = BTreeMap::new();
-    load(&source, "", &mut found);
-    MemSource(found)
-}
-
-fn load(source: &DirSource, dir: &str, found: &mut BTreeMap<String, Vec<u8>>) {
-    for entry in source.list(dir).unwrap() {
-        let path = if dir.is_empty() { entry.name } else { format!("{dir}/{}", entry.name) };
-        match entry.is_dir {
-            true => load(source, &path, found),
-            false => drop(found.insert(path.clone(), source.read(&path).unwrap())),
-        }
-    }
+    writer.publish(note).unwrap();
+    disk.source()
 }
 
 #[test]
@@ -71,9 +63,18 @@ fn a_sound_log_is_found_sound() {
     assert_eq!(verify_log_unpinned(&source, &mut ()), report);
     let paths: Vec<&str> = source.0.keys().map(String::as_str).collect();
     let expected = [
-        "checkpoint", "payload/000", "payload/001", "payload/002", "policy", "tile/0/000",
-        "tile/0/001", "tile/0/002.p/188", "tile/1/000.p/2", "tile/entries/000",
-        "tile/entries/001", "tile/entries/002.p/188",
+        "checkpoint",
+        "payload/000",
+        "payload/001",
+        "payload/002",
+        "policy",
+        "tile/0/000",
+        "tile/0/001",
+        "tile/0/002.p/188",
+        "tile/1/000.p/2",
+        "tile/entries/000",
+        "tile/entries/001",
+        "tile/entries/002.p/188",
     ];
     assert_eq!(paths, expected);
 }
@@ -186,6 +187,47 @@ fn any_harm_to_any_file_is_found_and_the_file_named() {
         let Some(harm) = harm(&mut source, &mut dice) else { continue };
         done += 1;
         check_harm(&source, &harm, (done % 4 != 0).then_some(&policy), &mut memo);
+    }
+}
+
+/// Several harms at once may hide each other, but not the fact.
+#[test]
+fn a_ruined_log_is_never_found_sound() {
+    let sample = Sample::new(300);
+    let sound = files(&sample, 300, 290);
+    let (policy, mut memo, mut dice) = (policy(), Remembered::default(), Dice(11));
+    for _ in 0..40 {
+        let mut source = sound.clone();
+        let harms: Vec<_> = (0..6).filter_map(|_| harm(&mut source, &mut dice)).collect();
+        let pinned = (dice.below(2) == 0).then_some(&policy);
+        let report = verify_with(&source, pinned, &mut (), &mut memo);
+        assert!(source == sound || !report.is_sound(), "{harms:?}");
+    }
+}
+
+/// Three levels of tiles, unsigned for speed: damage high up is found there and nowhere below.
+#[test]
+fn damage_to_a_high_tile_does_not_spread() {
+    struct AcceptAll;
+    impl SignatureCheck for AcceptAll {
+        fn check(&mut self, _: &Leaf, _: &PublicKey) -> Result<(), LeafFault> {
+            Ok(())
+        }
+    }
+    let sample = Sample::new(51);
+    let decision = sample.leaves[50].clone();
+    let mut leaves = sample.leaves;
+    leaves.resize(65_536 + 300, decision);
+    let mut tree = Frontier::new();
+    let hashes: Vec<Hash> = leaves[..51].iter().map(|(leaf, _)| leaf.hash()).collect();
+    (0..leaves.len()).for_each(|place| tree.append(hashes[place.min(50)]));
+    let sound = log_of(&leaves, &note(tree.size(), tree.root(), &[0, 1]));
+    for file in ["tile/1/000", "tile/2/000.p/1", "tile/0/100", "tile/1/001.p/1"] {
+        let mut source = sound.clone();
+        source.0.get_mut(file).unwrap()[5] ^= 1;
+        let report = verify_with(&source, Some(&policy()), &mut (), &mut AcceptAll);
+        let named: Vec<&str> = report.faults.iter().map(|fault| &*fault.file).collect();
+        assert_eq!(named, [file]);
     }
 }
 
@@ -329,14 +371,10 @@ fn check_slugs(leaves: &[(Leaf, Vec<u8>)], expected: &[&str]) {
 
 /// Writes these leaves as a log and verifies it.
 fn verify_leaves(leaves: &[(Leaf, Vec<u8>)]) -> Report {
-    let dir = tempfile::tempdir().unwrap();
-    let mut writer = LogWriter::create(dir.path(), &origin(), &policy().to_text()).unwrap();
-    leaves.iter().for_each(|(leaf, payload)| {
-        writer.append(leaf, payload);
-    });
-    writer.sync().unwrap();
-    writer.publish(&note(writer.size(), writer.root(), &[0, 1])).unwrap();
-    verify_log(&DirSource::new(dir.path()), &policy(), &mut ())
+    let mut tree = Frontier::new();
+    leaves.iter().for_each(|(leaf, _)| tree.append(leaf.hash()));
+    let source = log_of(leaves, &note(tree.size(), tree.root(), &[0, 1]));
+    verify_log(&source, &policy(), &mut ())
 }
 
 #[test]

@@ -1,30 +1,20 @@
-//! From the root down to the leaves: each tile is held to the hash its parent has for it.
+//! From the root down to the tiles of leaf hashes: each tile is held to the hash its parent has for it.
 //!
 //! A tile that is missing or wrong is reported, and then rebuilt from the files below it, so that
 //! these can be judged all the same. Where that fails too, they are judged by the rules alone.
 
-use super::rules::{Place, broken, check_payload};
+use super::leaves::Bundle;
 use super::{Verifier, tile_file};
 use crate::hash::Hash;
-use crate::layout::{CHECKPOINT_FILE, LogFile, SourceFault, read_at_least, widest_partial};
-use crate::leaf::Leaf;
-use crate::merkle::{Subtrees, leaf_hash, root_of};
+use crate::layout::{CHECKPOINT_FILE, LogFile, read_at_least};
+use crate::merkle::{Subtrees, root_of};
 use crate::tile::{
-    LEVELS_COUNT_MAX, Prefix, TILE_WIDTH, TileFault, exact_items, first_items, hashes_at,
-    leaf_hashes, parse_tile, subtree_in_tile,
+    LEVELS_COUNT_MAX, Prefix, TILE_WIDTH, TileFault, first_items, hashes_at, leaf_hashes,
+    parse_tile, subtree_in_tile,
 };
 
 /// The narrow tiles at the right edge, level 0 first; empty where a level ends with a full tile.
 type EdgeTiles = Vec<Vec<Hash>>;
-
-/// Leaves of one bundle to be judged.
-struct Bundle {
-    index: u64,
-    /// How many leaves, and how many of these were judged before.
-    width: u64,
-    known: u64,
-    is_published: bool,
-}
 
 impl Verifier<'_> {
     pub(super) fn check_tree(&mut self, root: Hash) {
@@ -59,7 +49,8 @@ impl Verifier<'_> {
     /// the smallest set of them whose rebuilding mends the root is to blame.
     fn check_edge(&mut self, root: Hash) -> Option<EdgeTiles> {
         let levels = self.levels();
-        let found: Vec<Option<Vec<Hash>>> = (0..levels).map(|level| self.edge_tile(level)).collect();
+        let found: Vec<Option<Vec<Hash>>> =
+            (0..levels).map(|level| self.edge_tile(level)).collect();
         let all: Option<EdgeTiles> = found.iter().cloned().collect();
         if let Some(tiles) = all.filter(|tiles| edge_root(tiles, self.size) == root) {
             return Some(tiles);
@@ -166,123 +157,7 @@ impl Verifier<'_> {
         (0..width).map(child).collect()
     }
 
-    /// Leaves beyond the checkpoint, where the source can tell that there are some. Each must be
-    /// as sound as a published one, but nobody is shown it.
-    fn check_tail(&mut self) {
-        self.rules.stop_counting();
-        let mut end = self.size;
-        if self.source.list("").is_err() {
-            return;
-        }
-        while let Some(bundle) = self.tail_bundle(end) {
-            end = bundle.index * TILE_WIDTH + bundle.width;
-            self.check_bundle(&bundle, None);
-            if bundle.width < TILE_WIDTH {
-                break;
-            }
-        }
-        self.unpublished = end - self.size;
-        self.check_payload_end(end);
-    }
-
-    fn tail_bundle(&self, end: u64) -> Option<Bundle> {
-        let (index, known) = (end / TILE_WIDTH, end % TILE_WIDTH);
-        let full = LogFile::Entries { index, width: TILE_WIDTH };
-        let is_full = !matches!(self.source.read(&full.path()), Err(SourceFault::NotFound { .. }));
-        let width = if is_full {
-            TILE_WIDTH
-        } else {
-            width_of(widest_partial(self.source, full.with_width(known + 1))?)
-        };
-        Some(Bundle { index, width, known, is_published: false })
-    }
-
-    /// The last payload bundle ends with the last leaf's blob.
-    fn check_payload_end(&mut self, end: u64) {
-        let (index, width) = (end / TILE_WIDTH, end % TILE_WIDTH);
-        if width == 0 {
-            return; // full bundles were held to their end, and there is no other
-        }
-        let file = LogFile::Payload { index };
-        if let Ok(bytes) = self.source.read(&file.path())
-            && let Ok((_, rest)) = first_items(Prefix::Blob, &bytes, width)
-            && !rest.is_empty()
-        {
-            self.note::<()>(file, Err(TileFault::TrailingBytes { items: width, got: rest.len() }));
-        }
-    }
-
-    /// The leaves of one bundle: by their hashes, as far as these are known, and by the rules.
-    fn check_bundle(&mut self, bundle: &Bundle, hashes: Option<&[Hash]>) {
-        let file = LogFile::Entries { index: bundle.index, width: bundle.width };
-        let payload_file = LogFile::Payload { index: bundle.index };
-        let entries = self.read(file);
-        let payload = self.read(payload_file).map(|(_, bytes)| bytes);
-        let items = entries.as_ref().and_then(|(actual, bytes)| {
-            self.note(*actual, exact_items(Prefix::Entry, bytes, width_of(*actual)))
-        });
-        let Some(leaves) = items else { return self.rules.skip() };
-        let blobs = payload.as_ref().and_then(|bytes| self.blobs(payload_file, bytes, bundle.width));
-        for place in bundle.known as usize..bundle.width as usize {
-            let index = bundle.index * TILE_WIDTH + place as u64;
-            let expected = hashes.map(|hashes| hashes[place]);
-            let blob = blobs.as_ref().map(|blobs| blobs[place]);
-            let actual = entries.as_ref().map_or(file, |(actual, _)| *actual);
-            self.check_leaf(index, actual, leaves[place], expected, blob, bundle.is_published);
-        }
-    }
-
-    fn blobs<'b>(
-        &mut self,
-        file: LogFile,
-        bytes: &'b [u8],
-        width: u64,
-    ) -> Option<Vec<&'b [u8]>> {
-        if width == TILE_WIDTH {
-            return self.note(file, exact_items(Prefix::Blob, bytes, width));
-        }
-        Some(self.note(file, first_items(Prefix::Blob, bytes, width))?.0)
-    }
-
-    fn check_leaf(
-        &mut self,
-        index: u64,
-        file: LogFile,
-        bytes: &[u8],
-        expected: Option<Hash>,
-        blob: Option<&[u8]>,
-        is_published: bool,
-    ) {
-        let got = leaf_hash(bytes);
-        if let Some(expected) = expected.filter(|expected| *expected != got) {
-            self.findings.add_at(&file.path(), Some(index), "leaf_hash", expected, got);
-            return self.rules.skip();
-        }
-        let judged = Leaf::parse(bytes)
-            .map_err(|fault| broken(fault.slug(), "a leaf", fault))
-            .inspect_err(|_| self.rules.skip())
-            .and_then(|leaf| Ok((self.rules.leaf(index, &leaf)?, leaf)))
-            .and_then(|(header, leaf)| {
-                let open = blob.map(|blob| check_payload(&leaf, &header, blob)).transpose()?;
-                Ok((header, open.flatten()))
-            });
-        match judged {
-            Ok((header, open)) if is_published => {
-                self.visitor.leaf(index, &header, open.as_ref(), blob.unwrap_or_default());
-            }
-            Ok(_) => {}
-            Err(broken) => {
-                let file = match broken.place {
-                    Place::Leaf => file,
-                    Place::Payload => LogFile::Payload { index: index / TILE_WIDTH },
-                };
-                let (file, leaf) = (file.path(), Some(index));
-                self.findings.add_at(&file, leaf, broken.slug, broken.expected, broken.got);
-            }
-        }
-    }
-
-    fn read(&mut self, file: LogFile) -> Option<(LogFile, Vec<u8>)> {
+    pub(super) fn read(&mut self, file: LogFile) -> Option<(LogFile, Vec<u8>)> {
         match read_at_least(self.source, file) {
             Ok(found) => Some(found),
             Err(fault) => {
@@ -322,7 +197,7 @@ fn choices(levels: u8) -> impl Iterator<Item = u32> {
     sets.into_iter()
 }
 
-fn width_of(file: LogFile) -> u64 {
+pub(super) fn width_of(file: LogFile) -> u64 {
     match file {
         LogFile::Tile { width, .. } | LogFile::Entries { width, .. } => width,
         LogFile::Payload { .. } => TILE_WIDTH,

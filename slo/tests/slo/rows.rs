@@ -6,7 +6,8 @@ use proofmark_slo::{Ledger, RowChange, RowFault};
 use proptest::prelude::*;
 
 use crate::scenario::{as_of, feed, scenarios};
-use crate::timeline::{Teller, occurrences};
+use crate::spec::TestSpec;
+use crate::timeline::{Teller, instant, occurrences};
 
 type Table = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -85,6 +86,23 @@ fn what_is_forgotten_leaves_the_table() {
         assert_eq!(kinds(&table, "g/"), generations, "{part}");
     }
     assert_eq!((kinds(&table, "s/"), kinds(&table, "a/")), (1, 1));
+}
+
+/// What is derived from the rows is kept in step with them, not only made anew at a restart.
+#[test]
+fn a_restart_after_an_objective_ended_changes_nothing() {
+    let rows = |restarts: bool| {
+        let mut teller = Teller::new(occurrences());
+        let without = TestSpec { slos: vec![], ..teller.spec().clone() };
+        teller.ledger.spec_changed(2, instant("09:05"), &without.documents());
+        teller.tell("09:06 look");
+        if restarts {
+            teller.ledger = Ledger::from_rows(teller.ledger.rows()).expect("own rows");
+        }
+        teller.tell("09:07 pass");
+        teller.ledger.rows()
+    };
+    assert_eq!(rows(true), rows(false));
 }
 
 #[test]

@@ -80,24 +80,28 @@ impl AgentDirectory for Consensus {
     }
 }
 
-/// One served gateway. Dropping it ends its tasks.
+/// A cluster of one node, and its open agent ports.
 pub struct Bench {
-    pub address: String,
     pub identity: Arc<NodeIdentity>,
     pub consensus: Consensus,
     pub clock: Clock,
     pub specs: watch::Sender<SpecSnapshot>,
     pub checkpoint: watch::Sender<Arc<str>>,
     pub dir: TempDir,
-    stop: watch::Sender<bool>,
-    served: JoinSet<()>,
     tokens: u8,
 }
 
+/// One served agent port. Dropping it cuts it off.
+pub struct Gateway {
+    pub address: String,
+    stop: watch::Sender<bool>,
+    served: JoinSet<()>,
+}
+
 impl Bench {
-    /// A cluster of one, its genesis applied, served on a free port. The clock stands still at now
-    /// (certificates are judged by the machine's time).
-    pub async fn start() -> Bench {
+    /// A cluster whose genesis is applied. The clock stands still at now (certificates are judged
+    /// by the machine's time).
+    pub fn new() -> Bench {
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::manual(Clock::system().unix_ms());
         let plan = ClusterPlan {
@@ -106,10 +110,6 @@ impl Bench {
             operator: "ann".to_owned(),
         };
         let identity = NodeIdentity::create_cluster(dir.path(), &plan, clock.unix_ms()).unwrap();
-        Bench::serve(dir, Arc::new(identity), clock).await
-    }
-
-    async fn serve(dir: TempDir, identity: Arc<NodeIdentity>, clock: Clock) -> Bench {
         let inner = Inner { state: State::new(), index: 0, scripted: VecDeque::new() };
         let consensus = Consensus { inner: Arc::new(Mutex::new(inner)), clock: clock.clone() };
         let own = identity.own();
@@ -118,45 +118,37 @@ impl Bench {
             log_key: identity.log_key.public(),
             nodes: vec![(own.cosigner_name.clone(), own.cosigner_key)],
         });
+        Bench {
+            identity: Arc::new(identity),
+            consensus,
+            clock,
+            specs: watch::Sender::new(SpecSnapshot::default()),
+            checkpoint: watch::Sender::new(Arc::from("")),
+            dir,
+            tokens: 0,
+        }
+    }
+
+    /// Opens an agent port on a free address.
+    pub async fn open(&self) -> Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (specs, specs_seen) = watch::channel(SpecSnapshot::default());
-        let (checkpoint, checkpoint_seen) = watch::channel(Arc::from(""));
-        let (stop, stopped) = watch::channel(false);
         let handles = Handles {
-            identity: Arc::clone(&identity),
-            proposer: consensus.clone(),
-            agents: consensus.clone(),
-            specs: specs_seen,
-            checkpoint: checkpoint_seen,
+            identity: Arc::clone(&self.identity),
+            proposer: self.consensus.clone(),
+            agents: self.consensus.clone(),
+            specs: self.specs.subscribe(),
+            checkpoint: self.checkpoint.subscribe(),
             addresses: vec![address.clone()],
-            clock: clock.clone(),
+            clock: self.clock.clone(),
             workers: AdmissionWorkers::per_core(),
             counters: Counters::default(),
         };
+        let stop = watch::Sender::new(false);
+        let stopped = stop.subscribe();
         let mut served = JoinSet::new();
         served.spawn(async move { serve(listener, handles, stopped).await.unwrap() });
-        let tokens = 0;
-        Bench { address, identity, consensus, clock, specs, checkpoint, dir, stop, served, tokens }
-    }
-
-    /// A second gateway of the same cluster: same identity, same state, another port.
-    pub async fn twin(&self) -> Bench {
-        let dir = tempfile::tempdir().unwrap();
-        let mut twin =
-            Bench::serve(dir, Arc::clone(&self.identity), self.clock.clone()).await;
-        twin.stop().await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        twin.address = listener.local_addr().unwrap().to_string();
-        twin
-    }
-
-    /// Drains and ends.
-    pub async fn stop(&mut self) {
-        self.stop.send_replace(true);
-        while let Some(ended) = self.served.join_next().await {
-            ended.unwrap();
-        }
+        Gateway { address, stop, served }
     }
 
     /// A new join token, good for ten minutes.
@@ -171,7 +163,7 @@ impl Bench {
         };
         assert_eq!(self.consensus.apply(&command), Reply::TokenCreated);
         let ca_sha256 = self.identity.authority.sha256().0;
-        JoinToken { id, secret, ca_sha256, addresses: vec![self.address.clone()] }
+        JoinToken { id, secret, ca_sha256, addresses: Vec::new() }
     }
 
     /// Registers an agent's key, without any RPC.
@@ -180,5 +172,15 @@ impl Bench {
         let (token_id, secret, agent) = (token.id, token.secret, agent.clone());
         let reply = self.consensus.apply(&Command::Enrol { token_id, secret, agent, key });
         assert!(matches!(reply, Reply::Enrolled { .. }), "{reply:?}");
+    }
+}
+
+impl Gateway {
+    /// Drains and ends.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while let Some(ended) = self.served.join_next().await {
+            ended.unwrap();
+        }
     }
 }

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread;
 
-use proofmark_agent::{
-    Clock as AgentClock, Identity, IdentityConfig, UplinkConfig, UplinkEvent, UplinkHandle, uplink,
-};
+use proofmark_agent::Clock as AgentClock;
+use proofmark_agent::identity::{Identity, IdentityConfig};
+use proofmark_agent::uplink::{self, RefusedAction, UplinkConfig, UplinkEvent, UplinkHandle};
 use proofmark_evidence::{AgentName, Header, SealedBatch};
 use proofmark_proto::JoinToken;
 use tokio::runtime::Runtime;
@@ -37,6 +37,7 @@ pub(super) struct Tally {
     /// Exclusive: every result below it is acknowledged.
     pub(super) seq_end: u64,
     pub(super) reconnects: u64,
+    pub(super) retries: u64,
     /// Results signed so far at an instant that was sent before.
     pub(super) repeated: u64,
 }
@@ -164,7 +165,7 @@ impl Agent {
         let mut sent: VecDeque<Sent> = VecDeque::new();
         let agent = self.identity.agent.to_string();
         let (acks, seq_end) = (Vec::new(), 1);
-        let mut tally = Tally { agent, acks, seq_end, reconnects: 0, repeated: 0 };
+        let mut tally = Tally { agent, acks, seq_end, reconnects: 0, retries: 0, repeated: 0 };
         let mut is_stopping = false;
         while !(is_stopping && sent.is_empty()) {
             let has_room = sent.len() < self.in_flight && !is_stopping;
@@ -225,6 +226,8 @@ impl Tally {
                 }
             }
             UplinkEvent::Disconnected { .. } => self.reconnects += 1,
+            // A follower that has not yet applied the enrolment; the uplink comes again.
+            UplinkEvent::Refused { action: RefusedAction::Retry, .. } => self.retries += 1,
             UplinkEvent::Refused { slug, expected, got, .. } => {
                 return Err(format!("{}: {slug}: expected {expected}, got {got}", self.agent));
             }

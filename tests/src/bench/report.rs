@@ -69,7 +69,8 @@ fn write_counts(text: &mut String, findings: &Findings<'_>) -> std::fmt::Result 
         row(text, what, count as f64, "")?;
     }
     let sum = |of: fn(&Tally) -> u64| findings.tally.iter().map(of).sum::<u64>() as f64;
-    row(text, "streams that broke", sum(|tally| tally.reconnects), "")?;
+    row(text, "streams that ended or did not open", sum(|tally| tally.reconnects), "")?;
+    row(text, "refusals that say: again later", sum(|tally| tally.retries), "")?;
     let share = 100.0 * sum(|tally| tally.repeated) / sum(|tally| tally.seq_end - 1).max(1.0);
     row(text, "results that repeat an instant", share, "% (not new to the objective)")?;
     writeln!(text)

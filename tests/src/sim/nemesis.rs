@@ -1,5 +1,7 @@
 //! What goes wrong.
 
+use proofmark_aggregator::consensus::driver::{Message, MessageType};
+
 use super::world::{Event, World};
 
 /// Does one harmful thing, or undoes the harm.
@@ -31,12 +33,27 @@ fn crash_leader(world: &mut World) {
 
 /// Power off, and on again after a while.
 fn crash(world: &mut World, node: usize) {
+    let off_ms = world.rng.between(50, 4_000);
+    crash_for(world, node, off_ms);
+}
+
+/// Now and then a voter fails for an instant just after its vote has left: what it promised must be
+/// on its disk. Chance alone would hardly ever hit that instant.
+pub(super) fn strike_voter(world: &mut World, message: &Message) {
+    let votes = message.get_msg_type() == MessageType::MsgRequestVoteResponse && !message.reject;
+    if votes && world.rng.chance_permille(200) {
+        let node = usize::try_from(message.from - 1).expect("a node");
+        let off_ms = world.rng.between(0, 5);
+        crash_for(world, node, off_ms);
+    }
+}
+
+fn crash_for(world: &mut World, node: usize, off_ms: u64) {
     let replica = &mut world.replicas[node];
     if replica.is_up() {
         replica.crash();
         replica.disk.crash(&mut world.rng);
         world.faults.crashes += 1;
-        let in_ms = world.rng.between(50, 4_000);
-        world.plan(in_ms, Event::Restart { node });
+        world.plan(off_ms, Event::Restart { node });
     }
 }

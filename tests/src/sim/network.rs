@@ -11,6 +11,7 @@ pub(super) struct Network {
     cut: BTreeSet<(u64, u64)>,
     loss_permille: u64,
     duplication_permille: u64,
+    late_permille: u64,
     pub(super) dropped: u64,
     pub(super) duplicated: u64,
 }
@@ -25,10 +26,10 @@ impl Network {
             self.dropped += 1;
             return Vec::new();
         }
-        let mut delays = vec![delay_ms(rng)];
+        let mut delays = vec![self.delay_ms(rng)];
         if rng.chance_permille(self.duplication_permille) {
             self.duplicated += 1;
-            delays.push(delay_ms(rng));
+            delays.push(self.delay_ms(rng));
         }
         delays
     }
@@ -48,18 +49,20 @@ impl Network {
     pub(super) fn set_weather(&mut self, rng: &mut Rng) {
         self.loss_permille = [0, 0, 20, 100, 300][rng.index(5)];
         self.duplication_permille = [0, 10, 50][rng.index(3)];
+        self.late_permille = [10, 50, 200][rng.index(3)];
     }
 
     pub(super) fn heal(&mut self) {
         self.cut.clear();
         self.loss_permille = 0;
         self.duplication_permille = 0;
+        self.late_permille = 0;
     }
-}
 
-fn delay_ms(rng: &mut Rng) -> u64 {
-    match rng.chance_permille(20) {
-        true => rng.between(20, 800), // overtaken by many
-        false => rng.between(1, 15),
+    fn delay_ms(&self, rng: &mut Rng) -> u64 {
+        match rng.chance_permille(self.late_permille) {
+            true => rng.between(20, 400), // overtaken by many
+            false => rng.between(1, 15),
+        }
     }
 }

@@ -161,6 +161,9 @@ impl World {
     }
 
     fn deliver(&mut self, message: Message) -> Result<(), String> {
+        if !self.healing {
+            nemesis::strike_voter(self, &message);
+        }
         let node = usize::try_from(message.to - 1).expect("a node");
         let Some(driver) = &mut self.replicas[node].driver else { return Ok(()) };
         // All peers are the same program: none of their messages may be refused.

@@ -89,9 +89,7 @@ fn open(probe: &FilesProbe, baseline: Option<&Path>) -> Result<Expected, Finding
 
 fn open_baseline(probe: &FilesProbe, path: &Path) -> Result<Expected, Finding> {
     match Digests::read_baseline(path, &scope(probe))? {
-        Some(digests) => {
-            Ok(Expected::Known { digests, otherwise: FailReason::FileChanged })
-        }
+        Some(digests) => Ok(Expected::Known { digests, otherwise: FailReason::FileChanged }),
         None => Ok(Expected::FirstRun { baseline: path.to_path_buf() }),
     }
 }

@@ -50,7 +50,10 @@ async fn the_first_run_takes_the_baseline_and_later_change_fails_by_name() {
 
     fs::write(world.tree.join("new"), "").expect("written");
     let seen = world.see("").await;
-    assert_eq!((seen.outcome.slug(), seen.detail.as_str()), ("file_unexpected", "1 unexpected (new)"));
+    assert_eq!(
+        (seen.outcome.slug(), seen.detail.as_str()),
+        ("file_unexpected", "1 unexpected (new)")
+    );
     fs::remove_file(world.tree.join("d/b")).expect("removed");
     let seen = world.see("").await;
     assert_eq!(seen.outcome.slug(), "file_missing");

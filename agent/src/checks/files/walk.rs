@@ -62,7 +62,8 @@ impl Walk<'_> {
         }
         names.sort();
         for name in names {
-            let relative = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
+            let relative =
+                if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
             self.entry(&dir.join(&name), relative, depth)?;
         }
         Ok(())

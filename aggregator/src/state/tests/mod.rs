@@ -5,7 +5,7 @@ mod sequence;
 
 use proofmark_evidence::{
     CoverageRow, Decision, DecisionKind, Hash, Header, KeyChangeKind, LeafKind, Outcome,
-    SilenceChange, SigningKey, sha256,
+    SigningKey, SilenceChange, sha256,
 };
 use proofmark_slo::decode_reports;
 
@@ -16,7 +16,9 @@ use super::*;
 fn decisions(effects: &[Effect]) -> Vec<(Decision, Vec<u8>)> {
     let decisions = effects.iter().filter_map(|effect| match effect {
         Effect::Append {
-            leaf: NewLeaf::ForLog { kind: kind @ LeafKind::Decision, header }, payload, ..
+            leaf: NewLeaf::ForLog { kind: kind @ LeafKind::Decision, header },
+            payload,
+            ..
         } => match Header::decode(*kind, header).unwrap() {
             Header::Decision(decision) => Some((decision, payload.to_vec())),
             other => panic!("expected a decision, got {other:?}"),
@@ -38,7 +40,8 @@ fn nothing_comes_before_the_genesis_and_no_second_one_after() {
     assert_eq!(world.reply(Command::Tick), Reply::Refused(Refusal::NotInitialised));
     assert_eq!(world.reply(apply_spec(SPEC)), Reply::Refused(Refusal::NotInitialised));
     let effects = world.apply(&genesis(3));
-    let Effect::Append { index: 0, leaf: NewLeaf::ForLog { kind, header }, .. } = &effects[0] else {
+    let Effect::Append { index: 0, leaf: NewLeaf::ForLog { kind, header }, .. } = &effects[0]
+    else {
         panic!("expected leaf 0, got {effects:?}");
     };
     let Header::KeyChange(change) = Header::decode(*kind, header).unwrap() else { panic!() };
@@ -53,8 +56,11 @@ fn a_genesis_names_each_node_once_in_order() {
         let mut named = nodes(3);
         change(&mut named);
         let (origin, log_key) = (origin(), log_key().public());
-        let reply = World { state: State::new(), now_ms: START_MS }
-            .reply(Command::Genesis { origin, log_key, nodes: named });
+        let reply = World { state: State::new(), now_ms: START_MS }.reply(Command::Genesis {
+            origin,
+            log_key,
+            nodes: named,
+        });
         let fault = fault.to_owned();
         assert_eq!(reply, Reply::Refused(Refusal::GenesisMalformed { fault }));
     };

@@ -12,20 +12,54 @@ use super::super::*;
 #[derive(Clone, Debug)]
 enum Step {
     /// The agent's next batch of so many results.
-    Batch { agent: u8, results: u8, fails: bool },
+    Batch {
+        agent: u8,
+        results: u8,
+        fails: bool,
+    },
     /// A batch it sent before, as it was.
-    Retry { agent: u8, ago: u8 },
+    Retry {
+        agent: u8,
+        ago: u8,
+    },
     /// Its next batch with a number moved, another epoch, key or previous hash.
-    Bent { agent: u8, how: u8 },
-    Garbage { bytes: Vec<u8> },
-    Spec { kind: u8 },
-    Token { id: u8, kind: u8 },
-    Enrol { token: u8, agent: u8, key: u8 },
-    Retire { agent: u8 },
-    Pass { ms: u32 },
-    Back { ms: u32 },
-    Seal { back: u8, root: u8 },
-    Cosign { node: u8, back: u8, root: u8 },
+    Bent {
+        agent: u8,
+        how: u8,
+    },
+    Garbage {
+        bytes: Vec<u8>,
+    },
+    Spec {
+        kind: u8,
+    },
+    Token {
+        id: u8,
+        kind: u8,
+    },
+    Enrol {
+        token: u8,
+        agent: u8,
+        key: u8,
+    },
+    Retire {
+        agent: u8,
+    },
+    Pass {
+        ms: u32,
+    },
+    Back {
+        ms: u32,
+    },
+    Seal {
+        back: u8,
+        root: u8,
+    },
+    Cosign {
+        node: u8,
+        back: u8,
+        root: u8,
+    },
     Genesis,
 }
 
@@ -128,8 +162,7 @@ impl Script {
     fn batch(&mut self, agent: u8, results: u8, fails: bool) -> Command {
         let outcome = if fails { FAILED } else { Outcome::Pass };
         let agent = &mut self.agents[usize::from(agent)];
-        let due: Vec<u64> =
-            agent.due(self.world.now_ms).take(usize::from(results)).collect();
+        let due: Vec<u64> = agent.due(self.world.now_ms).take(usize::from(results)).collect();
         let sealed = agent.batch(&due, outcome);
         self.sent.push(sealed.clone());
         admit(&sealed)
@@ -156,7 +189,8 @@ impl Script {
     }
 
     fn token(&self, id: u8, kind: u8) -> Command {
-        let (only, lives_ms) = [(None, 60_000), (Some("web-1"), 60_000), (None, 0)][usize::from(kind)];
+        let (only, lives_ms) =
+            [(None, 60_000), (Some("web-1"), 60_000), (None, 0)][usize::from(kind)];
         token(id, only, START_MS + lives_ms)
     }
 }

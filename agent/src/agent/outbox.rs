@@ -1,0 +1,303 @@
+//! From sealed batch to ack: what is on its way to disk, what is on its way out, and where the
+//! chain of batches goes on. Pure: it gives [`Order`]s and takes what came of them.
+//!
+//! A batch goes to the spool first and reaches the uplink only by being fetched from there, so
+//! nothing can be offered that is not durable.
+//!
+//! **Resync.** A `Welcome` says which number the aggregator wants next and which header hash it
+//! saw last. Four cases:
+//!
+//! | the aggregator wants | it means | we |
+//! |---|---|---|
+//! | a number we have spooled, after the batch we have before it | nothing special | send from there |
+//! | exactly our next number | all arrived | go on |
+//! | a later number | this data directory was restored or lost its end | join the chain there |
+//! | a number we have, after another batch than ours | as above, and we measured since | set ours aside, join there, report `spool_damaged` |
+//!
+//! After damage on disk the chain is known but not trusted until a `Welcome` confirms that nothing
+//! behind the damage had been accepted; only then are the lost numbers given out again.
+
+use std::collections::VecDeque;
+
+use proofmark_evidence::{BatchHeader, Hash, Header, SealedBatch};
+
+use crate::batcher::Chain;
+use crate::spool::{Order, Record, Report, SpoolFault};
+
+/// Results that existed and are lost, from this scheduled instant on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) since_ms: u64,
+}
+
+/// What a report from the spool means for the loop.
+#[derive(Debug)]
+pub(super) enum Noted {
+    Nothing,
+    /// A batch could not be written and waits here; try again later.
+    Postponed(SpoolFault),
+    Lost(Lost),
+    /// The process cannot go on.
+    Broken(SpoolFault),
+}
+
+#[derive(Debug)]
+pub(super) struct Outbox {
+    epoch: u64,
+    /// Where the next sealed batch joins. None until a Welcome has said so.
+    chain: Option<Chain>,
+    /// Where it will join if nothing behind the damage was accepted.
+    hoped: Option<(Chain, Lost)>,
+    /// Scheduled time of the earliest result in the batch that is on its way to disk.
+    appending: Option<u64>,
+    /// A batch that could not be written yet.
+    unspooled: Option<Record>,
+    /// One past the last number on disk.
+    durable_end: u64,
+    /// The next number to hand to the uplink. None until a Welcome.
+    send_next: Option<u64>,
+    /// What the next batch fetched must build on.
+    must_follow: Option<Chain>,
+    fetching: Option<Purpose>,
+    outgoing: Option<Record>,
+    acked_end: u64,
+    trimmed_end: u64,
+    trimming: bool,
+    rejoining: bool,
+    orders: VecDeque<Order>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Send,
+    /// An aggregator will never take it.
+    Discard,
+}
+
+impl Outbox {
+    /// An outbox whose chain goes on after `newest`, the last batch on disk. `lost` says that
+    /// batches after it were damaged.
+    pub(super) fn new(epoch: u64, newest: Option<&SealedBatch>, lost: Option<Lost>) -> Outbox {
+        let after = newest.and_then(chain_after).filter(|chain| chain.epoch == epoch);
+        let durable_end = after.map_or(0, |chain| chain.next_seq);
+        Outbox {
+            epoch,
+            chain: if lost.is_some() { None } else { after },
+            hoped: after.zip(lost),
+            appending: None,
+            unspooled: None,
+            durable_end,
+            send_next: None,
+            must_follow: None,
+            fetching: None,
+            outgoing: None,
+            acked_end: 0,
+            trimmed_end: 0,
+            trimming: false,
+            rejoining: false,
+            orders: VecDeque::new(),
+        }
+    }
+
+    /// Where to seal the next batch; none while it could not be made durable.
+    pub(super) fn chain_to_seal(&self) -> Option<Chain> {
+        let busy = self.appending.is_some() || self.unspooled.is_some() || self.rejoining;
+        self.chain.filter(|_| !busy)
+    }
+
+    /// Takes a batch that was sealed at [`Outbox::chain_to_seal`].
+    pub(super) fn sealed(&mut self, record: Record, base_time_ms: u64) {
+        self.chain = chain_after(&record.batch);
+        self.appending = Some(base_time_ms);
+        self.orders.push_back(Order::Append(record));
+    }
+
+    /// Tries again to write the batch that waits, if one does.
+    pub(super) fn retry(&mut self) {
+        if let Some(record) = self.unspooled.take() {
+            self.appending = header_of(&record.batch).map(|header| header.base_time_ms);
+            self.orders.push_back(Order::Append(record));
+        }
+    }
+
+    /// The next order for the spool. At most one of each kind is outstanding.
+    pub(super) fn next_order(&mut self) -> Option<Order> {
+        if let Some(order) = self.orders.pop_front() {
+            return Some(order);
+        }
+        let epoch = self.epoch;
+        if !self.trimming && self.trimmed_end < self.acked_end {
+            self.trimming = true;
+            self.trimmed_end = self.acked_end;
+            return Some(Order::Acked { epoch, seq_end: self.acked_end });
+        }
+        let seq = self.send_next.filter(|next| *next < self.durable_end)?;
+        let idle = self.fetching.is_none() && self.outgoing.is_none() && !self.rejoining;
+        idle.then(|| {
+            self.fetching = Some(Purpose::Send);
+            Order::Fetch { epoch, seq }
+        })
+    }
+
+    pub(super) fn has_outgoing(&self) -> bool {
+        self.outgoing.is_some()
+    }
+
+    /// The batch to hand to the uplink now.
+    pub(super) fn take_outgoing(&mut self) -> Option<SealedBatch> {
+        let record = self.outgoing.take()?;
+        self.send_next = Some(record.seq_end);
+        Some(record.batch)
+    }
+
+    /// An aggregator said where we stand.
+    pub(super) fn connected(&mut self, next_seq: u64, last_header_hash: Hash) -> Option<Lost> {
+        let theirs = Chain { epoch: self.epoch, next_seq, previous: last_header_hash };
+        self.acked(next_seq);
+        self.outgoing = None;
+        let hoped = self.hoped.take();
+        let known = self.chain.or(hoped.map(|(chain, _)| chain));
+        match known {
+            Some(ours) if next_seq < ours.next_seq => {
+                self.chain = Some(ours);
+                self.send_next = Some(next_seq.max(self.acked_end));
+                // A node that is a little behind names a number we know to be accepted already.
+                self.must_follow = (next_seq == self.acked_end).then_some(theirs);
+                hoped.map(|(_, lost)| lost)
+            }
+            Some(ours) if ours == theirs => {
+                self.chain = Some(ours);
+                self.send_next = Some(next_seq);
+                hoped.map(|(_, lost)| lost)
+            }
+            _ => self.rejoin(theirs, None),
+        }
+    }
+
+    /// Everything below `seq_end` is accepted. Never goes back.
+    pub(super) fn acked(&mut self, seq_end: u64) {
+        self.acked_end = self.acked_end.max(seq_end);
+    }
+
+    pub(super) fn acked_end(&self) -> u64 {
+        self.acked_end
+    }
+
+    /// The uplink needs everything from `seq` on once more.
+    pub(super) fn resend_from(&mut self, seq: u64) {
+        self.outgoing = None;
+        self.send_next = Some(seq);
+    }
+
+    /// The oldest batch not acknowledged will never be taken: look what it was, then discard it.
+    pub(super) fn discard_oldest(&mut self) {
+        if self.fetching == Some(Purpose::Send) {
+            // The report on its way is of the same batch or a later one; both go.
+            self.fetching = Some(Purpose::Discard);
+            return;
+        }
+        self.outgoing = None;
+        self.fetching = Some(Purpose::Discard);
+        self.orders.push_back(Order::Fetch { epoch: self.epoch, seq: self.acked_end });
+    }
+
+    /// What the spool did.
+    pub(super) fn report(&mut self, report: Report) -> Noted {
+        match report {
+            Report::Appended { seq_end, .. } => {
+                self.appending = None;
+                self.durable_end = self.durable_end.max(seq_end);
+                Noted::Nothing
+            }
+            Report::NotAppended { record, fault } => {
+                self.appending = None;
+                // A batch of a chain we have left is part of what is reported lost.
+                self.unspooled = (!self.rejoining).then_some(record);
+                Noted::Postponed(fault)
+            }
+            Report::Fetched(batch) => self.fetched(batch),
+            Report::Trimmed { .. } => {
+                self.trimming = false;
+                Noted::Nothing
+            }
+            Report::Rejoined(damage) => {
+                self.rejoining = false;
+                tracing::warn!(files = ?damage.files, "batches set aside; the chain goes on");
+                Noted::Nothing
+            }
+            Report::Broken(fault) => Noted::Broken(fault),
+        }
+    }
+
+    /// Whether every result sealed so far is on disk.
+    pub(super) fn is_durable(&self) -> bool {
+        self.appending.is_none() && self.unspooled.is_none() && self.orders.is_empty()
+    }
+
+    /// Whether every result on disk is accepted.
+    pub(super) fn is_acked(&self) -> bool {
+        self.acked_end >= self.durable_end
+    }
+
+    fn fetched(&mut self, batch: Option<SealedBatch>) -> Noted {
+        let purpose = self.fetching.take();
+        let found = batch.and_then(|batch| Some((header_of(&batch)?, Record::of(batch).ok()?)));
+        let Some((header, record)) = found else {
+            tracing::error!(send_next = ?self.send_next, "the spool has no batch where one was");
+            self.send_next = Some(self.durable_end);
+            return Noted::Nothing;
+        };
+        let lost = Some(Lost { since_ms: header.base_time_ms });
+        if purpose == Some(Purpose::Discard) {
+            let next_seq = header.seq_first;
+            let chain = Chain { epoch: self.epoch, next_seq, previous: header.previous };
+            return self.rejoin(chain, lost).map_or(Noted::Nothing, Noted::Lost);
+        }
+        if let Some(theirs) = self.must_follow.take()
+            && (header.seq_first, header.previous) != (theirs.next_seq, theirs.previous)
+        {
+            return self.rejoin(theirs, lost).map_or(Noted::Nothing, Noted::Lost);
+        }
+        // A resend that was asked for in the meantime makes this batch the wrong one.
+        if self.send_next.is_some_and(|next| record.seq_first <= next) {
+            self.outgoing = Some(record);
+        }
+        Noted::Nothing
+    }
+
+    /// Leaves our chain for another. What was not accepted of ours is lost, also the batch that is
+    /// on its way to disk.
+    fn rejoin(&mut self, chain: Chain, lost: Option<Lost>) -> Option<Lost> {
+        let unspooled = self.unspooled.take().and_then(|record| header_of(&record.batch));
+        let in_hand = self.appending.or(unspooled.map(|header| header.base_time_ms));
+        let had_chain = self.chain.replace(chain).is_some();
+        self.durable_end = chain.next_seq;
+        self.send_next = Some(chain.next_seq);
+        self.must_follow = None;
+        self.outgoing = None;
+        self.rejoining = true;
+        let (epoch, seq) = (chain.epoch, chain.next_seq);
+        self.orders.push_back(Order::Rejoin { epoch, seq });
+        if had_chain {
+            tracing::error!(%seq, "this agent's chain is not the aggregator's: joining theirs");
+        }
+        let times = lost.into_iter().map(|lost| lost.since_ms).chain(in_hand);
+        times.min().map(|since_ms| Lost { since_ms })
+    }
+}
+
+fn chain_after(batch: &SealedBatch) -> Option<Chain> {
+    let header = header_of(batch)?;
+    let previous = batch.leaf.header_hash();
+    Some(Chain { epoch: header.epoch, next_seq: header.seq_end(), previous })
+}
+
+fn header_of(batch: &SealedBatch) -> Option<BatchHeader> {
+    match batch.leaf.header() {
+        Ok(Header::Batch(header)) => Some(header),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! Leaves and their blobs, bundle by bundle: by their hashes as far as the tiles above can be
+//! believed, and by the rules.
+
+use super::Verifier;
+use super::rules::{Broken, Place, broken, check_payload};
+use super::tree::width_of;
+use crate::hash::Hash;
+use crate::header::Header;
+use crate::layout::{LogFile, SourceFault, widest_partial};
+use crate::leaf::Leaf;
+use crate::merkle::leaf_hash;
+use crate::seal::OpenBatch;
+use crate::tile::{Prefix, TILE_WIDTH, TileFault, exact_items, first_items};
+
+/// Leaves of one bundle to be judged.
+pub(super) struct Bundle {
+    pub(super) index: u64,
+    /// How many leaves, and how many of these were judged before.
+    pub(super) width: u64,
+    pub(super) known: u64,
+    pub(super) is_published: bool,
+}
+
+/// One leaf as it was found.
+struct Found<'b> {
+    index: u64,
+    file: LogFile,
+    bytes: &'b [u8],
+    /// Its hash by the tile above; `None` when that cannot be believed.
+    expected: Option<Hash>,
+    /// `None` when the payload bundle cannot be read, which is reported once.
+    blob: Option<&'b [u8]>,
+    is_published: bool,
+}
+
+impl Verifier<'_> {
+    /// Leaves beyond the checkpoint, where the source can tell that there are some. Each must be
+    /// as sound as a published one, but nobody is shown it.
+    pub(super) fn check_tail(&mut self) {
+        self.rules.stop_counting();
+        if self.source.list("").is_err() {
+            return;
+        }
+        let mut end = self.size;
+        while let Some(bundle) = self.tail_bundle(end) {
+            end = bundle.index * TILE_WIDTH + bundle.width;
+            self.check_bundle(&bundle, None);
+            if bundle.width < TILE_WIDTH {
+                break;
+            }
+        }
+        self.unpublished = end - self.size;
+        self.check_payload_end(end);
+    }
+
+    fn tail_bundle(&self, end: u64) -> Option<Bundle> {
+        let (index, known) = (end / TILE_WIDTH, end % TILE_WIDTH);
+        let full = LogFile::Entries { index, width: TILE_WIDTH };
+        let is_full = !matches!(self.source.read(&full.path()), Err(SourceFault::NotFound { .. }));
+        let width = if is_full {
+            TILE_WIDTH
+        } else {
+            width_of(widest_partial(self.source, full.with_width(known + 1))?)
+        };
+        Some(Bundle { index, width, known, is_published: false })
+    }
+
+    /// The last payload bundle ends with the last leaf's blob.
+    fn check_payload_end(&mut self, end: u64) {
+        let (index, width) = (end / TILE_WIDTH, end % TILE_WIDTH);
+        if width == 0 {
+            return; // full bundles were held to their end, and there is no other
+        }
+        let file = LogFile::Payload { index };
+        if let Ok(bytes) = self.source.read(&file.path())
+            && let Ok((_, rest)) = first_items(Prefix::Blob, &bytes, width)
+            && !rest.is_empty()
+        {
+            self.note::<()>(file, Err(TileFault::TrailingBytes { items: width, got: rest.len() }));
+        }
+    }
+
+    pub(super) fn check_bundle(&mut self, bundle: &Bundle, hashes: Option<&[Hash]>) {
+        let payload_file = LogFile::Payload { index: bundle.index };
+        let payload = self.read(payload_file).map(|(_, bytes)| bytes);
+        let entries = self.read(LogFile::Entries { index: bundle.index, width: bundle.width });
+        let Some((file, bytes)) = entries else { return self.rules.skip() };
+        let items = self.note(file, exact_items(Prefix::Entry, &bytes, width_of(file)));
+        let Some(leaves) = items else { return self.rules.skip() };
+        let blobs =
+            payload.as_ref().and_then(|bytes| self.blobs(payload_file, bytes, bundle.width));
+        for place in bundle.known as usize..bundle.width as usize {
+            self.check_leaf(&Found {
+                index: bundle.index * TILE_WIDTH + place as u64,
+                file,
+                bytes: leaves[place],
+                expected: hashes.map(|hashes| hashes[place]),
+                blob: blobs.as_ref().map(|blobs| blobs[place]),
+                is_published: bundle.is_published,
+            });
+        }
+    }
+
+    fn blobs<'b>(&mut self, file: LogFile, bytes: &'b [u8], width: u64) -> Option<Vec<&'b [u8]>> {
+        if width == TILE_WIDTH {
+            return self.note(file, exact_items(Prefix::Blob, bytes, width));
+        }
+        Some(self.note(file, first_items(Prefix::Blob, bytes, width))?.0)
+    }
+
+    fn check_leaf(&mut self, found: &Found<'_>) {
+        match self.judge(found) {
+            Ok((header, open)) if found.is_published => {
+                let blob = found.blob.unwrap_or_default();
+                self.visitor.leaf(found.index, &header, open.as_ref(), blob);
+            }
+            Ok(_) => {}
+            Err(broken) => self.blame(found, broken),
+        }
+    }
+
+    fn judge(&mut self, found: &Found<'_>) -> Result<(Header, Option<OpenBatch>), Broken> {
+        let got = leaf_hash(found.bytes);
+        if let Some(expected) = found.expected.filter(|expected| *expected != got) {
+            self.rules.skip();
+            return Err(broken("leaf_hash", expected.to_string(), got));
+        }
+        let parsed = Leaf::parse(found.bytes).inspect_err(|_| self.rules.skip());
+        let leaf = parsed.map_err(|fault| broken(fault.slug(), "a leaf", fault))?;
+        let header = self.rules.leaf(found.index, &leaf)?;
+        let open = found.blob.map(|blob| check_payload(&leaf, &header, blob)).transpose()?;
+        Ok((header, open.flatten()))
+    }
+
+    fn blame(&mut self, found: &Found<'_>, broken: Broken) {
+        let file = match broken.place {
+            Place::Leaf => found.file,
+            Place::Payload => LogFile::Payload { index: found.index / TILE_WIDTH },
+        };
+        let Broken { slug, expected, got, .. } = broken;
+        self.findings.add_at(&file.path(), Some(found.index), slug, expected, got);
+    }
+}

@@ -1,0 +1,220 @@
+//! Callers that may do anything: raw gRPC with whatever certificate, and batches sealed by hand.
+
+use std::sync::Arc;
+
+use proofmark_aggregator::identity::{OperatorIdentity, Subject};
+use proofmark_evidence::{
+    AgentName, BatchDraft, BatchHeader, CheckName, CheckRef, CheckResult, Coverage, Hash, Header,
+    Leaf, LeafKind, Outcome, SealedBatch, SigningKey,
+};
+use proofmark_proto as wire;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::mpsc;
+use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+use wire::agent_gateway_client::AgentGatewayClient;
+use wire::agent_message::Message as Out;
+use wire::gateway_message::Message as In;
+use wire::operator_client::OperatorClient;
+use wire::{AgentMessage, Batch, GatewayMessage, Hello, PROTOCOL};
+
+use super::bench::{Bench, Gateway};
+
+/// An agent whose key and every byte the test owns. Its clock is the bench's.
+pub struct RawAgent {
+    pub name: AgentName,
+    pub key: SigningKey,
+    pub log_id: Hash,
+    pub epoch: u64,
+    pub seq: u64,
+    pub previous: Hash,
+    pub base_time_ms: u64,
+}
+
+impl RawAgent {
+    /// Registered in the state, epoch 1.
+    pub fn registered(bench: &mut Bench, name: &str, seed: u8) -> RawAgent {
+        let agent = RawAgent::unknown(bench, name, seed);
+        bench.register(&agent.name, agent.key.public());
+        agent
+    }
+
+    /// Nobody has heard of it.
+    pub fn unknown(bench: &Bench, name: &str, seed: u8) -> RawAgent {
+        RawAgent {
+            name: AgentName::parse(name).unwrap(),
+            key: SigningKey::from_seed([seed; 32]),
+            log_id: bench.identity.log_id(),
+            epoch: 1,
+            seq: 1,
+            previous: Hash::ZERO,
+            base_time_ms: bench.clock.unix_ms() - 1_000,
+        }
+    }
+
+    /// Three passes from the next sequence number, sealed.
+    pub fn batch(&self) -> SealedBatch {
+        let result = |offset_ms: u32| CheckResult {
+            check_index: 0,
+            offset_ms,
+            outcome: Outcome::Pass,
+            duration_us: 1_000,
+            measurements: Vec::new(),
+            detail: String::new(),
+        };
+        let draft = BatchDraft {
+            log_id: self.log_id,
+            agent: self.name.clone(),
+            epoch: self.epoch,
+            seq_first: self.seq,
+            base_time_ms: self.base_time_ms,
+            checks: vec![CheckRef {
+                check: CheckName::parse("home").unwrap(),
+                spec_revision: 1,
+                target: "http://localhost/".to_owned(),
+            }],
+            coverage: Coverage { scheduled: 3, run: 3, skipped: Vec::new() },
+            previous: self.previous,
+            seen: None,
+            results: (0..3).map(result).collect(),
+        };
+        draft.seal(&self.key).unwrap()
+    }
+
+    /// A batch whose header was changed before it was signed.
+    pub fn batch_with(&self, change: impl FnOnce(&mut BatchHeader)) -> SealedBatch {
+        let SealedBatch { leaf, payload } = self.batch();
+        let Ok(Header::Batch(mut header)) = leaf.header() else { panic!("a batch header") };
+        change(&mut header);
+        let leaf = Leaf::seal(LeafKind::Batch, &header.encode(), &self.key).unwrap();
+        SealedBatch { leaf, payload }
+    }
+
+    /// The next batch follows `batch`.
+    pub fn advance(&mut self, batch: &SealedBatch) {
+        self.seq += 3;
+        self.previous = batch.leaf.header_hash();
+    }
+
+    pub fn hello(&self) -> Hello {
+        Hello {
+            protocol: PROTOCOL,
+            agent: self.name.to_string(),
+            epoch: self.epoch,
+            key_id: self.key.key_id().0.0.to_vec().into(),
+            spec_revision: 0,
+        }
+    }
+
+    /// TLS settings with a certificate of this name.
+    pub fn tls(&self, bench: &Bench) -> Arc<ClientConfig> {
+        let subject = Subject::Agent { name: &self.name };
+        let issued = bench.identity.authority.issue(subject, bench.clock.unix_ms()).unwrap();
+        let chain = CertificateDer::pem_slice_iter(issued.certificate_chain_pem.as_bytes());
+        let key = PrivateKeyDer::from_pem_slice(issued.key_pem.as_bytes()).unwrap();
+        let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
+        let config = builder(bench).with_client_auth_cert(chain, key).unwrap();
+        http2(config)
+    }
+}
+
+/// TLS settings without a certificate of ours.
+pub fn stranger(bench: &Bench) -> Arc<ClientConfig> {
+    http2(builder(bench).with_no_client_auth())
+}
+
+/// TLS settings with the operator's certificate.
+pub fn operator(bench: &Bench) -> Arc<ClientConfig> {
+    OperatorIdentity::load(bench.dir.path()).unwrap().client_config().unwrap()
+}
+
+type Builder = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
+
+fn builder(bench: &Bench) -> Builder {
+    let ca = bench.identity.authority.certificate_pem();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+}
+
+fn http2(mut config: ClientConfig) -> Arc<ClientConfig> {
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Arc::new(config)
+}
+
+async fn channel(gateway: &Gateway, tls: Arc<ClientConfig>) -> Channel {
+    proofmark_agent::connect(&gateway.address, tls).await.unwrap()
+}
+
+pub async fn agents(gateway: &Gateway, tls: Arc<ClientConfig>) -> AgentGatewayClient<Channel> {
+    AgentGatewayClient::new(channel(gateway, tls).await)
+}
+
+pub async fn operators(gateway: &Gateway, tls: Arc<ClientConfig>) -> OperatorClient<Channel> {
+    OperatorClient::new(channel(gateway, tls).await)
+}
+
+/// A Connect stream on which the test says what it likes.
+pub struct RawStream {
+    out: mpsc::Sender<AgentMessage>,
+    inbound: Streaming<GatewayMessage>,
+}
+
+impl RawStream {
+    /// Opens a stream with `first` as its first messages; an empty list ends it at once.
+    pub async fn open(
+        gateway: &Gateway,
+        tls: Arc<ClientConfig>,
+        first: Vec<Out>,
+    ) -> Result<RawStream, Status> {
+        let (out, outbound) = mpsc::channel(16);
+        let is_empty = first.is_empty();
+        for message in first {
+            out.try_send(AgentMessage { message: Some(message) }).unwrap();
+        }
+        let kept = out.clone();
+        drop(out);
+        let mut client = agents(gateway, tls).await;
+        if is_empty {
+            let nothing = tonic::codegen::tokio_stream::empty();
+            let inbound = client.connect(nothing).await?.into_inner();
+            return Ok(RawStream { out: kept, inbound });
+        }
+        let inbound = client.connect(ReceiverStream::new(outbound)).await?.into_inner();
+        Ok(RawStream { out: kept, inbound })
+    }
+
+    /// Opens as `agent` and takes the welcome.
+    pub async fn welcomed(gateway: &Gateway, bench: &Bench, agent: &RawAgent) -> RawStream {
+        let hello = Out::Hello(agent.hello());
+        let opened = RawStream::open(gateway, agent.tls(bench), vec![hello]).await;
+        let mut stream = opened.unwrap();
+        let first = stream.next().await.unwrap();
+        assert!(matches!(first, Some(In::Welcome(_))), "{first:?}");
+        stream
+    }
+
+    pub async fn send(&self, message: Out) {
+        self.out.send(AgentMessage { message: Some(message) }).await.unwrap();
+    }
+
+    pub async fn send_batch(&self, batch: &SealedBatch) {
+        self.send(raw_batch(batch.leaf.bytes(), &batch.payload)).await;
+    }
+
+    /// The next message; `None` when the gateway ended the stream in order.
+    pub async fn next(&mut self) -> Result<Option<In>, Status> {
+        let message = self.inbound.message().await?;
+        Ok(message.map(|message| message.message.unwrap()))
+    }
+}
+
+pub fn raw_batch(leaf: &[u8], payload: &[u8]) -> Out {
+    Out::Batch(Batch { leaf: leaf.to_vec().into(), payload: payload.to_vec().into() })
+}
