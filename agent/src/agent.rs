@@ -69,11 +69,13 @@ impl AgentFault {
 }
 
 /// Runs an agent until `shutdown` turns true, then drains: running checks finish, results are
-/// written, and the aggregator gets a moment to acknowledge them.
+/// written, and the aggregator gets a moment to acknowledge them. `ready` is called once, when the
+/// agent has its identity and measures.
 pub async fn run(
     config: Config,
     clock: Clock,
     shutdown: watch::Receiver<bool>,
+    ready: impl FnOnce(),
 ) -> Result<(), AgentFault> {
     let _lock = claim(&config.data_dir)?;
     let identity = Arc::new(identity(&config, &clock).await?);
@@ -109,6 +111,7 @@ pub async fn run(
         uplink,
         shutdown,
     });
+    ready();
     agent.run().await
 }
 

@@ -77,6 +77,27 @@ impl fmt::Display for ConfigFault {
 }
 
 impl Config {
+    /// What a file with only these four keys says.
+    pub fn with_defaults(
+        name: AgentName,
+        data_dir: PathBuf,
+        aggregators: Vec<String>,
+        join_token: Option<JoinToken>,
+    ) -> Config {
+        Config {
+            name,
+            data_dir,
+            aggregators,
+            join_token,
+            admin: None,
+            batch_age_ms_max: limits::BATCH_AGE_MS.default,
+            batch_results_max: whole(limits::BATCH_RESULTS.default),
+            spool_bytes_max: limits::SPOOL_BYTES.default,
+            concurrent_checks_max: whole(limits::CONCURRENT_CHECKS.default),
+            log_format: LogFormat::Text,
+        }
+    }
+
     /// Reads the text of a config file; `file` is only its name in messages.
     pub fn parse(text: &str, file: &str) -> Result<Config, Vec<ConfigFault>> {
         match serde_saphyr::from_str::<Spanned<Node>>(text) {

@@ -78,6 +78,12 @@ impl Identity {
         Identity::new(config.agent, keys, enrolled, clock)
     }
 
+    /// Whether the data directory holds an enrolment: then a start needs no token.
+    pub fn is_enrolled(data_dir: &Path) -> bool {
+        let held = Directory::open(data_dir).and_then(|directory| directory.enrolled());
+        matches!(held, Ok(Some(_)))
+    }
+
     fn new(
         agent: &AgentName,
         keys: files::Keys,

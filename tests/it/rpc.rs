@@ -4,6 +4,8 @@
 //! [`refusals`] holds every "no" this port can say, each against its golden file;
 //! [`uplink`] drives the agents' own side against it.
 
+#![expect(clippy::unwrap_used, reason = "in a test's helper a panic is the failure")]
+
 mod bench;
 mod client;
 mod refusals;

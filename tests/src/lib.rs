@@ -4,6 +4,7 @@
 //! here never ends: every wait has a patience, every process an owner.
 
 pub mod api;
+pub mod bench;
 pub mod installation;
 pub mod program;
 pub mod proxy;

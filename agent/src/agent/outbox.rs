@@ -58,7 +58,10 @@ pub(super) struct Outbox {
     send_next: Option<u64>,
     /// What the next batch fetched must build on.
     must_follow: Option<Chain>,
-    fetching: Option<Purpose>,
+    /// What was ordered: the number, and what for.
+    fetching: Option<(u64, Purpose)>,
+    /// The oldest batch not acknowledged is to be looked at and discarded.
+    discarding: bool,
     outgoing: Option<Record>,
     acked_end: u64,
     trimmed_end: u64,
@@ -90,6 +93,7 @@ impl Outbox {
             send_next: None,
             must_follow: None,
             fetching: None,
+            discarding: false,
             outgoing: None,
             acked_end: 0,
             trimmed_end: 0,
@@ -131,12 +135,9 @@ impl Outbox {
             self.trimmed_end = self.acked_end;
             return Some(Order::Acked { epoch, seq_end: self.acked_end });
         }
-        let seq = self.send_next.filter(|next| *next < self.durable_end)?;
-        let idle = self.fetching.is_none() && self.outgoing.is_none() && !self.rejoining;
-        idle.then(|| {
-            self.fetching = Some(Purpose::Send);
-            Order::Fetch { epoch, seq }
-        })
+        let (seq, purpose) = self.wants_to_fetch()?;
+        self.fetching = Some((seq, purpose));
+        Some(Order::Fetch { epoch, seq })
     }
 
     pub(super) fn has_outgoing(&self) -> bool {
@@ -191,14 +192,8 @@ impl Outbox {
 
     /// The oldest batch not acknowledged will never be taken: look what it was, then discard it.
     pub(super) fn discard_oldest(&mut self) {
-        if self.fetching == Some(Purpose::Send) {
-            // The report on its way is of the same batch or a later one; both go.
-            self.fetching = Some(Purpose::Discard);
-            return;
-        }
         self.outgoing = None;
-        self.fetching = Some(Purpose::Discard);
-        self.orders.push_back(Order::Fetch { epoch: self.epoch, seq: self.acked_end });
+        self.discarding = true;
     }
 
     /// What the spool did.
@@ -239,16 +234,32 @@ impl Outbox {
         self.acked_end >= self.durable_end
     }
 
+    fn wants_to_fetch(&self) -> Option<(u64, Purpose)> {
+        if self.fetching.is_some() || self.outgoing.is_some() || self.rejoining {
+            return None;
+        }
+        if self.discarding {
+            return Some((self.acked_end, Purpose::Discard));
+        }
+        let next = self.send_next.filter(|next| *next < self.durable_end)?;
+        Some((next, Purpose::Send))
+    }
+
     fn fetched(&mut self, batch: Option<SealedBatch>) -> Noted {
-        let purpose = self.fetching.take();
+        let asked = self.fetching.take();
+        // What was ordered before the chain changed, or before other batches were wanted.
+        if self.rejoining || asked != self.wants_to_fetch() {
+            return Noted::Nothing;
+        }
+        self.discarding = false;
         let found = batch.and_then(|batch| Some((header_of(&batch)?, Record::of(batch).ok()?)));
         let Some((header, record)) = found else {
-            tracing::error!(send_next = ?self.send_next, "the spool has no batch where one was");
+            tracing::error!(?asked, "the spool has no batch where one was");
             self.send_next = Some(self.durable_end);
             return Noted::Nothing;
         };
         let lost = Some(Lost { since_ms: header.base_time_ms });
-        if purpose == Some(Purpose::Discard) {
+        if asked.is_some_and(|(_, purpose)| purpose == Purpose::Discard) {
             let next_seq = header.seq_first;
             let chain = Chain { epoch: self.epoch, next_seq, previous: header.previous };
             return self.rejoin(chain, lost).map_or(Noted::Nothing, Noted::Lost);
@@ -258,10 +269,7 @@ impl Outbox {
         {
             return self.rejoin(theirs, lost).map_or(Noted::Nothing, Noted::Lost);
         }
-        // A resend that was asked for in the meantime makes this batch the wrong one.
-        if self.send_next.is_some_and(|next| record.seq_first <= next) {
-            self.outgoing = Some(record);
-        }
+        self.outgoing = Some(record);
         Noted::Nothing
     }
 
@@ -275,6 +283,7 @@ impl Outbox {
         self.send_next = Some(chain.next_seq);
         self.must_follow = None;
         self.outgoing = None;
+        self.discarding = false;
         self.rejoining = true;
         let (epoch, seq) = (chain.epoch, chain.next_seq);
         self.orders.push_back(Order::Rejoin { epoch, seq });

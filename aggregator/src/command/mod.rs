@@ -7,6 +7,7 @@
 mod entry;
 mod fields;
 mod refusal;
+mod refusal_codec;
 mod reply;
 
 use std::sync::Arc;

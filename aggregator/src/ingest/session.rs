@@ -56,7 +56,7 @@ enum Judged {
 
 /// The one thing that happened.
 enum Happened {
-    Received(Received),
+    Received(Box<Received>),
     Judged(Judged),
     Answered(Answer),
     SpecsChanged,
@@ -113,7 +113,7 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
             let has_room = self.judging.len() + self.deciding.len() < STREAM_BATCHES_MAX;
             let is_open = !self.closing;
             let happened = tokio::select! {
-                received = &mut reading, if is_open && has_room => Happened::Received(received),
+                received = &mut reading, if is_open && has_room => Happened::Received(Box::new(received)),
                 Some(judged) = self.judging.next() => Happened::Judged(judged),
                 Some(answer) = self.deciding.next() => Happened::Answered(answer),
                 Ok(()) = self.handles.specs.changed() => Happened::SpecsChanged,
@@ -134,7 +134,7 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
         happened: Happened,
     ) -> Result<Option<Streaming<AgentMessage>>, Ended> {
         match happened {
-            Happened::Received(received) => return self.receive(received).await,
+            Happened::Received(received) => return self.receive(*received).await,
             Happened::Judged(judged) => self.propose(judged),
             Happened::Answered(answer) => self.send(answer).await?,
             Happened::SpecsChanged => self.send_specs().await?,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use proofmark_agent::JoinToken;
+use proofmark_agent::identity::Identity;
 use proofmark_aggregator::config::{Config, Listen, LogFormat, NodeEntry};
 use proofmark_evidence::{AgentName, Origin};
 use proofmark_proto::CreateTokenRequest;
@@ -85,7 +86,7 @@ impl Layout {
 
     /// A token for the first start; an enrolled agent needs none.
     pub async fn token_if_needed(&self, access: &Access) -> Result<Option<String>, Failure> {
-        if proofmark_agent::is_enrolled(&self.agent_dir()) {
+        if Identity::is_enrolled(&self.agent_dir()) {
             return Ok(None);
         }
         let request = CreateTokenRequest { agent: AGENT.to_owned(), ttl_s: TOKEN_TTL_S };

@@ -123,12 +123,8 @@ async fn enrol(
 /// One thread that signs this agent's batches, a few ahead; it ends with its receiver.
 fn start_signer(identity: &Identity, plan: &Plan) -> Result<mpsc::Receiver<Signed>, String> {
     let clock = AgentClock::system();
-    let whose = (
-        identity.log_id(),
-        identity.agent.clone(),
-        identity.epoch,
-        identity.signing_key.clone(),
-    );
+    let whose =
+        (identity.log_id(), identity.agent.clone(), identity.epoch, identity.signing_key.clone());
     let mut series = Series::new(whose, plan, clock.unix_ms())?;
     let (sender, receiver) = mpsc::channel(SEALED_AHEAD);
     let sign = move || {
