@@ -18,8 +18,8 @@ use crate::checks::Checks;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::identity::{Identity, IdentityConfig, IdentityFault};
-use crate::metrics::{Gauge, Metrics};
-use crate::schedule::{Planned, Schedule};
+use crate::metrics::Metrics;
+use crate::schedule::Planned;
 use crate::specs::SpecSet;
 use crate::spool::{Damage, Keeper, RealFiles, Spool, SpoolFault};
 use crate::uplink::{self, UplinkConfig, system_random};
@@ -134,10 +134,10 @@ impl Start {
         Ok(Start { keeper, reports, newest, damaged: damage.is_some(), bytes })
     }
 
-    fn outbox(&self, epoch: u64, measured_until_ms: Option<u64>) -> Outbox {
-        let since_ms = measured_until_ms.map(|until_ms| until_ms + 1);
-        let lost = since_ms.filter(|_| self.damaged).map(|since_ms| Lost { since_ms });
-        Outbox::new(epoch, self.newest.as_ref(), lost)
+    fn outbox(&self, epoch: u64, measured_until_ms: Option<u64>, now_ms: u64) -> Outbox {
+        let since_ms = measured_until_ms.map_or(0, |until_ms| until_ms + 1);
+        let lost = self.damaged.then_some(Lost { since_ms, until_ms: now_ms });
+        Outbox::new(epoch, self.newest.as_ref(), since_ms, lost)
     }
 
     /// The last scheduled instant that the newest batch on disk speaks of.

@@ -70,7 +70,8 @@ impl Identity {
             Some(enrolled) => enrolled,
             None => {
                 let token = config.token.ok_or_else(|| directory.missing())?;
-                let enrolled = enrol::enrol(config, token, &keys).await?;
+                // Boxed: once in a life, and large, it must not grow every caller's future.
+                let enrolled = Box::pin(enrol::enrol(config, token, &keys, clock)).await?;
                 directory.store(&enrolled)?;
                 enrolled
             }

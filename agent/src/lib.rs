@@ -30,5 +30,5 @@ mod testing;
 pub use agent::{AgentFault, run};
 pub use checks::{Observation, run_check_once};
 pub use clock::Clock;
-pub use config::{Config, ConfigFault, JoinToken, LogFormat};
+pub use config::{Config, JoinToken, LogFormat};
 pub use uplink::connect;

@@ -158,5 +158,9 @@ pub const UPLINK_MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Time for one attempt to enrol at one address, milliseconds. Reached: the next address is tried.
 pub const ENROL_MS_MAX: u64 = 10_000;
 
+/// Rounds over all addresses before enrolment gives up. Between them the waits of the uplink: an
+/// agent may start before its aggregators, or while they elect a leader.
+pub const ENROL_ROUNDS_MAX: u32 = 8;
+
 /// Days left on the TLS certificate from which every start warns.
 pub const CERTIFICATE_WARN_DAYS: i64 = 30;

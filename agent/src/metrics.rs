@@ -32,7 +32,7 @@ metrics_list! {
         BatchesSealed "batches_sealed_total" "Batches signed."
         ResultsSealed "results_sealed_total" "Results in signed batches."
         SpoolFailures "spool_write_failures_total" "Spool writes that failed and were tried again."
-        SpoolRejoins "spool_rejoins_total" "Times batches were set aside because no aggregator takes them."
+        SpoolLosses "spool_losses_total" "Times sealed results were lost."
         UplinkConnects "uplink_connects_total" "Streams opened to an aggregator."
         UplinkDisconnects "uplink_disconnects_total" "Streams lost."
         UplinkRefusals "uplink_refusals_total" "Batches an aggregator refused."
@@ -73,10 +73,6 @@ struct Runs {
 }
 
 impl Metrics {
-    #[expect(
-        clippy::new_without_default,
-        reason = "two registries by accident would both be wrong"
-    )]
     pub fn new() -> Metrics {
         let zeros = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
         Metrics(Arc::new(Numbers {

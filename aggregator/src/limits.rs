@@ -235,8 +235,9 @@ pub const HEADER_LIST_BYTES_MAX: u32 = 8 * 1024;
 pub const FRAME_BYTES_MAX: u32 = 16 * 1024;
 
 /// Size of one message from an agent or operator, in bytes; a larger one is answered
-/// `out_of_range` and its stream ends. A batch has a leaf (4 KiB) and its payload.
-pub const REQUEST_BYTES_MAX: usize = 1024 * 1024;
+/// `out_of_range` and its stream ends. A mebibyte, the format's bound of a payload, and room for
+/// its leaf: an agent with too large a payload gets a refusal it understands.
+pub const REQUEST_BYTES_MAX: usize = 1024 * 1024 + 16 * 1024;
 
 /// Size of one message to an agent or operator, in bytes. Ours to keep: spec sets are bounded.
 pub const REPLY_BYTES_MAX: usize = 4 * 1024 * 1024;

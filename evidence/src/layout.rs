@@ -139,11 +139,14 @@ pub(crate) fn read_at_least(
         Err(fault @ SourceFault::NotFound { .. }) => fault,
         other => return other.map(|bytes| (file, bytes)),
     };
-    let full = file.with_width(TILE_WIDTH);
-    for wider in std::iter::once(full).chain(widest_partial(source, file)) {
-        match source.read(&wider.path()) {
-            Err(SourceFault::NotFound { .. }) => {}
-            other => return other.map(|bytes| (wider, bytes)),
+    // Twice: a writer may remove the wider one, for a still wider one, while we look.
+    for _ in 0..2 {
+        let full = file.with_width(TILE_WIDTH);
+        for wider in std::iter::once(full).chain(widest_partial(source, file)) {
+            match source.read(&wider.path()) {
+                Err(SourceFault::NotFound { .. }) => {}
+                other => return other.map(|bytes| (wider, bytes)),
+            }
         }
     }
     Err(missing)

@@ -61,6 +61,9 @@ pub const PROOF_BYTES_MAX: usize = 256 * 1024;
 pub const LOG_FILE_BYTES_MAX: u64 = 256 * (4 + BLOB_BYTES_MAX as u64);
 /// Bundles written between two points of durability; bounds what a crash can leave half done.
 pub const SYNC_BUNDLES_COUNT_MAX: u64 = 16;
+/// Directories whose names a writer remembers to be durable. Beyond it forgets them all and syncs
+/// the next ones once more.
+pub const DURABLE_DIRS_COUNT_MAX: usize = 1024;
 /// Files a reader keeps in memory: the right edge of every level and some bundles.
 pub const READER_FILES_COUNT_MAX: usize = 32;
 /// Faults that a report lists. Further ones are counted, so that ruins do not fill the memory.

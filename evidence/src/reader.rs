@@ -268,3 +268,87 @@ fn parse_leaf(file: LogFile, bytes: &[u8]) -> Result<Leaf, ReaderFault> {
         message: fault.to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::merkle::{verify_consistency, verify_inclusion};
+    use crate::sample::{MemSource, Sample};
+    use crate::writer::mem_disk::SharedDisk;
+
+    const SIZE: u64 = 555;
+
+    /// 600 leaves on disk, 555 of them published.
+    fn log() -> (Sample, MemSource) {
+        let sample = Sample::new(600);
+        let disk = SharedDisk::default();
+        let mut writer = disk.create().unwrap();
+        for (leaf, payload) in &sample.leaves {
+            writer.append(leaf, payload);
+        }
+        writer.sync().unwrap();
+        writer.publish(&sample.note(SIZE)).unwrap();
+        (sample, disk.source())
+    }
+
+    #[test]
+    fn leaves_and_blobs_come_back_as_they_were() {
+        let (sample, source) = log();
+        let reader = LogReader::open(source).unwrap();
+        for published in reader.leaves(250..SIZE + 9) {
+            let PublishedLeaf { index, leaf, payload } = published.unwrap();
+            assert_eq!((leaf, payload), sample.leaves[index as usize]);
+        }
+        let indexes = reader.leaves(250..SIZE + 9).map(|leaf| leaf.unwrap().index);
+        assert!(indexes.eq(250..SIZE));
+        for index in [0, 255, 256, SIZE - 1] {
+            let (leaf, payload) = &sample.leaves[index as usize];
+            assert_eq!(reader.leaf(index).as_ref(), Ok(leaf));
+            assert_eq!(reader.payload(index).as_ref(), Ok(payload));
+        }
+        let beyond = ReaderFault::BeyondSize { size: SIZE, got: SIZE + 1 };
+        assert_eq!(reader.leaf(SIZE).unwrap_err(), beyond);
+        assert_eq!(reader.inclusion_proof(3, SIZE + 1).unwrap_err(), beyond);
+        assert_eq!(reader.inclusion_proof(7, 7).unwrap_err().slug(), "beyond_size");
+        assert_eq!(reader.consistency_proof(8, 7).unwrap_err().slug(), "beyond_size");
+        assert_eq!(reader.leaf(u64::MAX).unwrap_err().slug(), "beyond_size");
+    }
+
+    #[test]
+    fn damage_is_reported_and_passed_over() {
+        let (_, mut source) = log();
+        source.0.get_mut("tile/entries/001").unwrap().truncate(1000);
+        let reader = LogReader::open(source).unwrap();
+        let faults: Vec<_> = reader.leaves(0..SIZE).filter_map(Result::err).collect();
+        assert_eq!(faults.len(), 1);
+        assert!(faults[0].to_string().starts_with("tile/entries/001: "), "{}", faults[0]);
+        assert_eq!(reader.leaves(0..SIZE).filter(Result::is_ok).count(), 256 + 43);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+
+        #[test]
+        fn proofs_of_all_sizes_hold(seed: u64) {
+            let (sample, source) = log();
+            let reader = LogReader::open(source).unwrap();
+            for round in 0..40 {
+                let seed = seed.wrapping_mul(round * 2 + 1);
+                let new = seed % SIZE + 1;
+                let (old, index) = (seed / SIZE % new + 1, seed / 7 % new);
+                let (old_root, new_root) = (sample.roots[old as usize], sample.roots[new as usize]);
+                prop_assert_eq!(reader.root_at(new).unwrap(), new_root);
+                let path = reader.consistency_proof(old, new).unwrap();
+                prop_assert!(verify_consistency(old, new, &path, old_root, new_root).is_ok());
+                let wrong = sample.roots[new as usize - 1];
+                prop_assert!(verify_consistency(old, new, &path, old_root, wrong).is_err());
+                let leaf = sample.leaves[index as usize].0.hash();
+                let path = reader.inclusion_proof(index, new).unwrap();
+                prop_assert!(verify_inclusion(leaf, index, new, &path, new_root).is_ok());
+                prop_assert!(verify_inclusion(leaf, index, new, &path, wrong).is_err());
+            }
+        }
+    }
+}

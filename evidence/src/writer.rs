@@ -24,7 +24,7 @@ use crate::checkpoint::{Checkpoint, CheckpointFault, SignedCheckpoint};
 use crate::hash::Hash;
 use crate::layout::{CHECKPOINT_FILE, LogFile, POLICY_FILE, SCRATCH_DIR};
 use crate::leaf::Leaf;
-use crate::limits::SYNC_BUNDLES_COUNT_MAX;
+use crate::limits::{DURABLE_DIRS_COUNT_MAX, SYNC_BUNDLES_COUNT_MAX};
 use crate::merkle::Subtrees;
 use crate::name::Origin;
 use crate::policy::{Policy, PolicyFault, PolicyTextFault};
@@ -100,6 +100,8 @@ pub struct LogWriter {
     published: Option<SignedCheckpoint>,
     /// Narrow tiles and bundles on disk that we know of.
     partials: BTreeSet<LogFile>,
+    /// Directories whose own name is known to be durable.
+    durable_dirs: BTreeSet<String>,
     is_stopped: bool,
 }
 
@@ -240,10 +242,10 @@ impl LogWriter {
     }
 
     fn sync_payloads(&mut self, full_count: usize, is_last: bool) -> Result<(), WriterFault> {
+        let mut payloads: Vec<_> = self.edge.full_payloads.drain(..full_count).collect();
+        payloads.extend(is_last.then(|| self.edge.take_payload()));
         let mut changed_dirs = BTreeSet::new();
-        let full: Vec<_> = self.edge.full_payloads.drain(..full_count).collect();
-        let growing = is_last.then(|| self.edge.payload().clone());
-        for payload in full.iter().chain(&growing).filter(|one| !one.pending.is_empty()) {
+        for payload in payloads.iter().filter(|one| !one.pending.is_empty()) {
             let path = LogFile::Payload { index: payload.index }.path();
             self.make_parents(&path, &mut changed_dirs)?;
             self.files
@@ -252,9 +254,6 @@ impl LogWriter {
             if payload.durable_len == 0 {
                 changed_dirs.insert(parent(&path).to_owned());
             }
-        }
-        if is_last {
-            self.edge.payload_is_durable();
         }
         self.sync_dirs(changed_dirs)
     }
@@ -344,9 +343,18 @@ impl LogWriter {
         let stale: Vec<LogFile> = self.partials.difference(&needed).copied().collect();
         for file in stale {
             let path = file.path();
-            self.files.remove(&path).map_err(|error| disk_fault(&path, &error))?;
-            self.files.remove_dir_if_empty(parent(&path));
+            self.remove(&path)?;
             self.partials.remove(&file);
+        }
+        Ok(())
+    }
+
+    /// Removes a file, and the directory of narrow files that it leaves empty.
+    fn remove(&mut self, path: &str) -> Result<(), WriterFault> {
+        self.files.remove(path).map_err(|error| disk_fault(path, &error))?;
+        if path.contains(".p/") {
+            self.files.remove_dir_if_empty(parent(path));
+            self.durable_dirs.remove(parent(path));
         }
         Ok(())
     }
@@ -357,7 +365,8 @@ impl LogWriter {
         sizes.into_iter().flat_map(Edge::partials_at).collect()
     }
 
-    /// Creates the directories above a file; those that got a new name must be synced.
+    /// Creates the directories above a file; those above new ones must be synced. After a start
+    /// every directory counts as new: it may have been made by a process that was killed.
     fn make_parents(
         &mut self,
         path: &str,
@@ -365,14 +374,20 @@ impl LogWriter {
     ) -> Result<(), WriterFault> {
         for (end, _) in path.match_indices('/') {
             let dir = &path[..end];
-            if self.files.make_dir(dir).map_err(|error| disk_fault(dir, &error))? {
+            if !self.durable_dirs.contains(dir) {
+                self.files.make_dir(dir).map_err(|error| disk_fault(dir, &error))?;
                 changed_dirs.insert(parent(dir).to_owned());
+                self.durable_dirs.insert(dir.to_owned());
             }
         }
         Ok(())
     }
 
+    /// Ends each batch of new names. Only after it may the next step rely on them.
     fn sync_dirs(&mut self, dirs: BTreeSet<String>) -> Result<(), WriterFault> {
+        if self.durable_dirs.len() > DURABLE_DIRS_COUNT_MAX {
+            self.durable_dirs.clear();
+        }
         dirs.iter()
             .try_for_each(|dir| self.files.sync_dir(dir).map_err(|error| disk_fault(dir, &error)))
     }

@@ -2,4 +2,5 @@
 
 mod auditor;
 mod end_to_end;
+mod rpc;
 mod up;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::program::{self, Program};
+use crate::proxy::Proxy;
 use crate::{api, wait};
 
 /// How long a group may take to elect, to converge, to publish.
@@ -18,6 +19,8 @@ pub struct Replica {
     pub name: String,
     pub http: SocketAddr,
     pub grpc: SocketAddr,
+    /// What the installation tells agents as this replica's address: a proxy that a test can cut.
+    pub door: Proxy,
     peers: SocketAddr,
     config: PathBuf,
     pub data: PathBuf,
@@ -68,7 +71,7 @@ impl Installation {
 
     fn replica_config(&self, replica: &Replica) -> String {
         let nodes = self.replicas.iter().enumerate().map(|(at, node)| {
-            let (name, grpc, peers) = (&node.name, node.grpc, node.peers);
+            let (name, grpc, peers) = (&node.name, node.door.address(), node.peers);
             format!("  - {{id: {}, name: {name}, grpc: \"{grpc}\", peers: \"{peers}\"}}\n", at + 1)
         });
         format!(
@@ -184,7 +187,8 @@ impl Replica {
         let name = format!("a{id}");
         let [http, grpc, peers] = free_addresses();
         let (config, data) = (dir.join(format!("{name}.yaml")), dir.join(&name));
-        Replica { name, http, grpc, peers, config, data, running: None }
+        let door = Proxy::start(grpc);
+        Replica { name, http, grpc, door, peers, config, data, running: None }
     }
 
     /// The process id of a running replica.

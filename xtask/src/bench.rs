@@ -7,12 +7,17 @@ use crate::workspace::{Outcome, cargo, run as run_command, target};
 /// `args`: the benchmark's name first (`ingest`), then its flags.
 pub fn run(args: &[String]) -> Outcome {
     let Some(name) = args.first().filter(|name| *name == "ingest") else {
-        return Err("cargo xtask bench ingest [--seconds N] [--agents N]".to_owned());
+        return Err("cargo xtask bench ingest [--seconds N] [--agents N] [--results N]".to_owned());
     };
-    cargo(&["build", "--release", "--locked", "--bin", "proofmark"])?;
-    cargo(&["build", "--release", "--locked", "--package", "proofmark-tests", "--bin", "bench"])?;
+    for (package, bin) in [("proofmark-cli", "proofmark"), ("proofmark-tests", "bench")] {
+        cargo(&["build", "--release", "--locked", "--package", package, "--bin", bin])?;
+    }
+    // Replicas write beside the build: the system's temporary folder may be memory, which costs
+    // no flush anything.
+    let data = target().join("bench");
+    std::fs::create_dir_all(&data).map_err(|why| format!("{}: {why}", data.display()))?;
     let released = target().join("release");
     let mut command = Command::new(released.join("bench"));
-    command.env("PROOFMARK_BIN", released.join("proofmark")).arg(name);
+    command.env("PROOFMARK_BIN", released.join("proofmark")).env("TMPDIR", &data).arg(name);
     run_command(command.args(&args[1..]))
 }

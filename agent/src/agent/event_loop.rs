@@ -4,7 +4,6 @@
 //! (checks), on the spool's thread, and in the uplink.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use proofmark_evidence::{
     AgentName, CheckName, Hash, Measurement, MeasurementKind, Outcome, Seen, SigningKey,
@@ -90,7 +89,6 @@ pub(super) struct EventLoop {
     uplink: UplinkHandle,
     seen: Option<Seen>,
     spec_revision: u64,
-    started_at_ms: u64,
     shutdown: watch::Receiver<bool>,
     stage: Stage,
 }
@@ -106,7 +104,7 @@ impl EventLoop {
             })
         });
         let measured_until_ms = spool.measured_until_ms(&planned);
-        let outbox = spool.outbox(parts.epoch, measured_until_ms);
+        let outbox = spool.outbox(parts.epoch, measured_until_ms, started_at_ms);
         // After a plain stop the instants since the last result come out as missed. After damage
         // the outbox knows more about them, so lanes begin now.
         let resume_ms = measured_until_ms
@@ -130,7 +128,6 @@ impl EventLoop {
             uplink: parts.uplink,
             seen: None,
             spec_revision: parts.specs.map_or(0, |specs| specs.revision),
-            started_at_ms,
             shutdown: parts.shutdown,
             stage: Stage::Measuring,
             epoch: parts.epoch,
@@ -290,10 +287,10 @@ impl EventLoop {
         }
     }
 
-    fn record_lost(&mut self, lost: Lost, until_ms: u64) {
-        self.metrics.add(Counter::SpoolRejoins, 1);
+    fn record_lost(&mut self, lost: Lost) {
+        self.metrics.add(Counter::SpoolLosses, 1);
         let reason = UnknownReason::SpoolDamaged;
-        for missed in self.schedule.lost(lost.since_ms, until_ms, reason) {
+        for missed in self.schedule.lost(lost.since_ms, lost.until_ms, reason) {
             self.metrics.add(Counter::InstantsMissed, missed.count);
             self.record(Finished::of_missed(missed));
         }
@@ -311,14 +308,17 @@ impl EventLoop {
     fn seal(&mut self) {
         let Some(chain) = self.outbox.chain_to_seal() else { return };
         let Some(draft) = self.batcher.take(&chain, self.seen) else { return };
-        let (results, base_time_ms) = (draft.results.len() as u64, draft.base_time_ms);
+        let results = draft.results.len() as u64;
+        let since_ms = draft.base_time_ms;
+        let last_offset_ms = draft.results.iter().map(|result| result.offset_ms).max();
+        let until_ms = since_ms + u64::from(last_offset_ms.unwrap_or(0)) + 1;
         let sealed = draft.seal(&self.key).map_err(|fault| fault.to_string());
         let record = sealed.and_then(|batch| Record::of(batch).map_err(|fault| fault.to_string()));
         match record {
             Ok(record) => {
                 self.metrics.add(Counter::BatchesSealed, 1);
                 self.metrics.add(Counter::ResultsSealed, results);
-                self.outbox.sealed(record, base_time_ms);
+                self.outbox.sealed(record, since_ms, until_ms);
             }
             // The batcher promises that this cannot be. The results stay unknown, as they are.
             Err(fault) => {
@@ -342,7 +342,7 @@ impl EventLoop {
                 tracing::warn!(%fault, "results wait in memory");
                 self.retry_at_us = Some(self.clock.monotonic_us() + SPOOL_RETRY_MS * 1_000);
             }
-            Noted::Lost(lost) => self.record_lost(lost, self.clock.unix_ms()),
+            Noted::Lost(lost) => self.record_lost(lost),
             Noted::Broken(fault) => return Err(fault.into()),
         }
         Ok(())
@@ -376,8 +376,7 @@ impl EventLoop {
                 self.metrics.add(Counter::UplinkConnects, 1);
                 self.metrics.set(Gauge::UplinkConnected, 1);
                 if let Some(lost) = self.outbox.connected(next_seq, last_header_hash) {
-                    let until_ms = self.started_at_ms.max(lost.since_ms);
-                    self.record_lost(lost, until_ms);
+                    self.record_lost(lost);
                 }
             }
             UplinkEvent::Disconnected { .. } => {

@@ -7,12 +7,11 @@
 //! **Resync.** A `Welcome` says which number the aggregator wants next and which header hash it
 //! saw last. Four cases:
 //!
-//! | the aggregator wants | it means | we |
-//! |---|---|---|
-//! | a number we have spooled, after the batch we have before it | nothing special | send from there |
-//! | exactly our next number | all arrived | go on |
-//! | a later number | this data directory was restored or lost its end | join the chain there |
-//! | a number we have, after another batch than ours | as above, and we measured since | set ours aside, join there, report `spool_damaged` |
+//! * a number we have spooled, after the batch we have before it: we send from there;
+//! * exactly our next number: all arrived, we go on;
+//! * a later number: this data directory was restored or lost its end; we join the chain there;
+//! * a number we have, but after another batch than ours: as above, and we measured since. Ours are
+//!   set aside and reported as `spool_damaged`, and we join there.
 //!
 //! After damage on disk the chain is known but not trusted until a `Welcome` confirms that nothing
 //! behind the damage had been accepted; only then are the lost numbers given out again.
@@ -24,10 +23,11 @@ use proofmark_evidence::{BatchHeader, Hash, Header, SealedBatch};
 use crate::batcher::Chain;
 use crate::spool::{Order, Record, Report, SpoolFault};
 
-/// Results that existed and are lost, from this scheduled instant on.
+/// Results that existed and are lost: those of scheduled instants in `[since_ms, until_ms)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lost {
     pub(super) since_ms: u64,
+    pub(super) until_ms: u64,
 }
 
 /// What a report from the spool means for the loop.
@@ -50,6 +50,8 @@ pub(super) struct Outbox {
     hoped: Option<(Chain, Lost)>,
     /// Scheduled time of the earliest result in the batch that is on its way to disk.
     appending: Option<u64>,
+    /// One past the latest scheduled instant in any batch sealed so far.
+    sealed_until_ms: u64,
     /// A batch that could not be written yet.
     unspooled: Option<Record>,
     /// One past the last number on disk.
@@ -78,9 +80,14 @@ enum Purpose {
 }
 
 impl Outbox {
-    /// An outbox whose chain goes on after `newest`, the last batch on disk. `lost` says that
-    /// batches after it were damaged.
-    pub(super) fn new(epoch: u64, newest: Option<&SealedBatch>, lost: Option<Lost>) -> Outbox {
+    /// An outbox whose chain goes on after `newest`, the last batch on disk, whose results reach
+    /// until `sealed_until_ms`. `lost` says that batches after it were damaged.
+    pub(super) fn new(
+        epoch: u64,
+        newest: Option<&SealedBatch>,
+        sealed_until_ms: u64,
+        lost: Option<Lost>,
+    ) -> Outbox {
         let after = newest.and_then(chain_after).filter(|chain| chain.epoch == epoch);
         let durable_end = after.map_or(0, |chain| chain.next_seq);
         Outbox {
@@ -88,6 +95,7 @@ impl Outbox {
             chain: if lost.is_some() { None } else { after },
             hoped: after.zip(lost),
             appending: None,
+            sealed_until_ms,
             unspooled: None,
             durable_end,
             send_next: None,
@@ -109,10 +117,12 @@ impl Outbox {
         self.chain.filter(|_| !busy)
     }
 
-    /// Takes a batch that was sealed at [`Outbox::chain_to_seal`].
-    pub(super) fn sealed(&mut self, record: Record, base_time_ms: u64) {
+    /// Takes a batch that was sealed at [`Outbox::chain_to_seal`]; its results are of scheduled
+    /// instants in `[since_ms, until_ms)`.
+    pub(super) fn sealed(&mut self, record: Record, since_ms: u64, until_ms: u64) {
         self.chain = chain_after(&record.batch);
-        self.appending = Some(base_time_ms);
+        self.sealed_until_ms = self.sealed_until_ms.max(until_ms);
+        self.appending = Some(since_ms);
         self.orders.push_back(Order::Append(record));
     }
 
@@ -217,7 +227,9 @@ impl Outbox {
             }
             Report::Rejoined(damage) => {
                 self.rejoining = false;
-                tracing::warn!(files = ?damage.files, "batches set aside; the chain goes on");
+                if !damage.files.is_empty() {
+                    tracing::warn!(files = ?damage.files, "batches set aside");
+                }
                 Noted::Nothing
             }
             Report::Broken(fault) => Noted::Broken(fault),
@@ -258,16 +270,16 @@ impl Outbox {
             self.send_next = Some(self.durable_end);
             return Noted::Nothing;
         };
-        let lost = Some(Lost { since_ms: header.base_time_ms });
+        let since_ms = Some(header.base_time_ms);
         if asked.is_some_and(|(_, purpose)| purpose == Purpose::Discard) {
             let next_seq = header.seq_first;
             let chain = Chain { epoch: self.epoch, next_seq, previous: header.previous };
-            return self.rejoin(chain, lost).map_or(Noted::Nothing, Noted::Lost);
+            return self.rejoin(chain, since_ms).map_or(Noted::Nothing, Noted::Lost);
         }
         if let Some(theirs) = self.must_follow.take()
             && (header.seq_first, header.previous) != (theirs.next_seq, theirs.previous)
         {
-            return self.rejoin(theirs, lost).map_or(Noted::Nothing, Noted::Lost);
+            return self.rejoin(theirs, since_ms).map_or(Noted::Nothing, Noted::Lost);
         }
         self.outgoing = Some(record);
         Noted::Nothing
@@ -275,7 +287,7 @@ impl Outbox {
 
     /// Leaves our chain for another. What was not accepted of ours is lost, also the batch that is
     /// on its way to disk.
-    fn rejoin(&mut self, chain: Chain, lost: Option<Lost>) -> Option<Lost> {
+    fn rejoin(&mut self, chain: Chain, since_ms: Option<u64>) -> Option<Lost> {
         let unspooled = self.unspooled.take().and_then(|record| header_of(&record.batch));
         let in_hand = self.appending.or(unspooled.map(|header| header.base_time_ms));
         let had_chain = self.chain.replace(chain).is_some();
@@ -290,8 +302,8 @@ impl Outbox {
         if had_chain {
             tracing::error!(%seq, "this agent's chain is not the aggregator's: joining theirs");
         }
-        let times = lost.into_iter().map(|lost| lost.since_ms).chain(in_hand);
-        times.min().map(|since_ms| Lost { since_ms })
+        let since_ms = since_ms.into_iter().chain(in_hand).min()?;
+        Some(Lost { since_ms, until_ms: self.sealed_until_ms })
     }
 }
 

@@ -60,9 +60,11 @@ async fn ask_host(probe: &DnsProbe, name: Name, trace: &mut Trace) -> Result<Ans
 async fn ask_server(
     probe: &DnsProbe,
     server: &HostPort,
-    name: Name,
+    mut name: Name,
     trace: &mut Trace,
 ) -> Result<Answer, Finding> {
+    // A server knows nothing of this host's search domains: the name is the whole name.
+    name.set_fqdn(true);
     let address = net::resolve(&server.host, Family::ANY, trace).await?;
     let server = SocketAddr::new(address, server.port);
     let kind = record_type(probe.query_type);

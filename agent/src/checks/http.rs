@@ -1,8 +1,8 @@
 //! `http`: one request and what its answer must be like.
 //!
-//! Own connector instead of a client library, so that each phase has its own time: resolve, connect,
-//! TLS, first byte, transfer; over redirects they add up. HTTP/2 is spoken when the peer agrees to
-//! it in the TLS handshake (ALPN), else HTTP/1.1.
+//! Own connector instead of a client library, so that each phase has its own time: resolve,
+//! connect, TLS, first byte, transfer; over redirects they add up. HTTP/2 is spoken when the peer
+//! agrees to it in the TLS handshake (ALPN), else HTTP/1.1.
 
 use std::sync::{Arc, Mutex};
 

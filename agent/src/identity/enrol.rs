@@ -12,26 +12,46 @@ use tonic::Status;
 use super::fault::IdentityFault;
 use super::files::{Enrolled, Keys};
 use super::{IdentityConfig, tls};
-use crate::limits::ENROL_MS_MAX;
-use crate::uplink::dial;
+use crate::clock::Clock;
+use crate::limits::{ENROL_MS_MAX, ENROL_ROUNDS_MAX};
+use crate::uplink::backoff::Backoff;
+use crate::uplink::{dial, system_random, wait};
 
-/// Asks one address after the other until one answers. A refusal is an answer.
+/// Asks until one address answers, round after round. A refusal for good is an answer.
 pub(super) async fn enrol(
     config: &IdentityConfig<'_>,
     token: &JoinToken,
     keys: &Keys,
+    clock: &Clock,
 ) -> Result<Enrolled, IdentityFault> {
     let request = request(config.agent, token, keys)?;
+    let mut backoff = Backoff::new(system_random());
+    let mut rounds_left = ENROL_ROUNDS_MAX;
+    loop {
+        rounds_left -= 1;
+        match round(config, token, &request).await {
+            Err(IdentityFault::Unreachable { address, why }) if rounds_left > 0 => {
+                tracing::warn!(%address, %why, rounds_left, "not enrolled yet");
+                wait(clock, backoff.next_ms()).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Asks one address after the other.
+async fn round(
+    config: &IdentityConfig<'_>,
+    token: &JoinToken,
+    request: &EnrolRequest,
+) -> Result<Enrolled, IdentityFault> {
     let pin = Hash(token.ca_sha256);
     let mut last = IdentityFault::NoAddress;
     for address in config.aggregators.iter().chain(&token.addresses) {
         match ask(address, pin, request.clone()).await {
             Ok(reply) => return accept(config.agent, address, pin, reply),
             Err(fault @ IdentityFault::Refused { .. }) => return Err(fault),
-            Err(fault) => {
-                tracing::warn!(%fault, "trying the next address");
-                last = fault;
-            }
+            Err(fault) => last = fault,
         }
     }
     Err(last)
@@ -61,12 +81,17 @@ fn request(
 async fn ask(address: &str, pin: Hash, request: EnrolRequest) -> Result<EnrolReply, IdentityFault> {
     let unreachable = |why: String| IdentityFault::Unreachable { address: address.into(), why };
     let channel = dial::connect(address, tls::pinned(pin)?).await;
-    let channel = channel.map_err(|fault| unreachable(fault.to_string()))?;
+    let channel = channel.map_err(|fault| match tls::wrong_ca(&fault) {
+        Some(got) => IdentityFault::WrongCa { address: address.into(), expected: pin, got },
+        None => unreachable(fault.to_string()),
+    })?;
     let mut client = AgentGatewayClient::new(channel);
     let reply = timeout(Duration::from_millis(ENROL_MS_MAX), client.enrol(request)).await;
     match reply {
         Err(_) => Err(unreachable(format!("no answer in {ENROL_MS_MAX} ms"))),
-        Ok(Err(status)) => Err(refused(&status).unwrap_or_else(|| unreachable(status.to_string()))),
+        Ok(Err(status)) => {
+            Err(refused(&status).unwrap_or_else(|| unreachable(status.message().to_owned())))
+        }
         Ok(Ok(reply)) => Ok(reply.into_inner()),
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use proofmark_evidence::AgentName;
+use proofmark_evidence::{AgentName, Hash};
 
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityFault {
@@ -24,6 +24,9 @@ pub enum IdentityFault {
     // Whoever gave out the token.
     #[error("{slug}: expected {expected}, got {got}")]
     Refused { slug: String, expected: String, got: String },
+
+    #[error("wrong_ca: at {address}: expected a CA with SHA-256 {expected}, got {got}")]
+    WrongCa { address: String, expected: Hash, got: Hash },
 
     // The network, or who answers on it: tried again by whoever restarts the agent.
     #[error("enrolling at {address}: {why}")]
@@ -50,6 +53,7 @@ impl IdentityFault {
             Self::Malformed { .. } => "identity_malformed",
             Self::NoAddress => "enrol_no_address",
             Self::Refused { slug, .. } => slug,
+            Self::WrongCa { .. } => "wrong_ca",
             Self::Unreachable { .. } => "enrol_unreachable",
             Self::BadReply { .. } => "enrol_bad_reply",
             Self::Key(_) => "identity_key",

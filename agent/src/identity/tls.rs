@@ -9,8 +9,13 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
+    SignatureScheme,
+};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::uplink::DialFault;
 
 /// After enrolment: shows our certificate, believes servers of the CA in the same file.
 pub(super) fn mutual(chain_pem: &str, key_pem: &str) -> Result<Arc<ClientConfig>, Error> {
@@ -75,15 +80,32 @@ struct PinnedCa {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
+/// What the server showed instead of the pinned CA: the hash of its last certificate.
+#[derive(Debug, thiserror::Error)]
+#[error("expected the pinned CA, got a CA with SHA-256 {got}")]
+struct WrongCa {
+    got: Hash,
+}
+
+/// The hash of the CA that a server showed in place of the pinned one, if that is the fault.
+pub(super) fn wrong_ca(fault: &DialFault) -> Option<Hash> {
+    let DialFault::Tls(error) = fault else { return None };
+    match error.get_ref()?.downcast_ref::<Error>()? {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
+            inner.downcast_ref::<WrongCa>().map(|wrong| wrong.got)
+        }
+        _ => None,
+    }
+}
+
 impl PinnedCa {
-    /// The certificate with the pinned hash, among those shown.
+    /// The certificate with the pinned hash, among those shown above the server's own.
     fn find<'a>(&self, shown: &'a [CertificateDer<'a>]) -> Result<&'a CertificateDer<'a>, Error> {
-        let hashes: Vec<Hash> = shown.iter().map(|certificate| sha256(certificate)).collect();
-        let position = hashes.iter().position(|hash| *hash == self.ca_sha256);
-        position.map(|at| &shown[at]).ok_or_else(|| {
-            let got = hashes.last().map_or("none".to_owned(), Hash::to_string);
-            let expected = self.ca_sha256;
-            Error::General(format!("wrong_ca: expected a CA with SHA-256 {expected}, got {got}"))
+        let pinned = shown.iter().find(|certificate| sha256(certificate) == self.ca_sha256);
+        pinned.ok_or_else(|| {
+            let got = shown.last().map_or(Hash::ZERO, |certificate| sha256(certificate));
+            let wrong = OtherError(Arc::new(WrongCa { got }));
+            Error::InvalidCertificate(CertificateError::Other(wrong))
         })
     }
 }

@@ -29,7 +29,6 @@ pub enum Order {
 pub enum Report {
     /// Durable. `bytes` is the size of the spool now.
     Appended {
-        epoch: u64,
         seq_end: u64,
         bytes: u64,
     },
@@ -106,10 +105,7 @@ fn carry_out<F: FileOps>(spool: &mut Spool<F>, order: Order) -> Report {
 
 fn append<F: FileOps>(spool: &mut Spool<F>, record: Record) -> Report {
     match spool.append(&record) {
-        Ok(()) => {
-            let Record { epoch, seq_end, .. } = record;
-            Report::Appended { epoch, seq_end, bytes: spool.bytes() }
-        }
+        Ok(()) => Report::Appended { seq_end: record.seq_end, bytes: spool.bytes() },
         Err(fault) if fault.may_pass() => Report::NotAppended { record, fault },
         Err(fault) => Report::Broken(fault),
     }

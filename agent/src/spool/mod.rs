@@ -9,12 +9,12 @@
 //! segment; it was never offered, so it is cut off. Its sequence numbers are given out again.
 //!
 //! **After damage** (a bad record that has good ones behind it, or a hole between segments) the
-//! batches before it stay. The damaged file and all later ones are kept beside as `*.damaged`: their
-//! batches chain to bytes that are gone, so no aggregator could take them. Whether anything is lost
-//! only the aggregator knows: its `Welcome` names the next number it wants. If that lies behind the
-//! damage, all of it had arrived and nothing is lost. If not, the numbers from the damage on are
-//! given out anew (nobody has accepted them), and the first batch so numbered says, for each check,
-//! how many runs were lost: `spool_damaged`. The agent does that, see `agent/outbox.rs`.
+//! batches before it stay. The damaged file and all later ones are kept beside as `*.damaged`:
+//! their batches chain to bytes that are gone, so no aggregator could take them. Whether anything
+//! is lost only the aggregator knows: its `Welcome` names the next number it wants. If that lies
+//! behind the damage, what it names had arrived. If not, the numbers from the damage on are given
+//! out anew (nobody has accepted them), and the first batch so numbered says, for each check, how
+//! many runs were lost: `spool_damaged`. The agent does that, see `agent/outbox.rs`.
 //!
 //! **When full** the oldest batches stay; `append` refuses, and the agent counts what it cannot
 //! keep (`spool_full`).
@@ -37,9 +37,9 @@ use proofmark_evidence::SealedBatch;
 use crate::limits::SEGMENT_BYTES_MAX;
 use segment::{Ending, Segment};
 
-pub use files::{FileOps, RealFiles, WriteFault, replace_file};
+pub use files::{FileOps, RealFiles, replace_file};
 pub use keeper::{Keeper, Order, Report};
-pub use record::{NotABatch, Record};
+pub use record::Record;
 
 /// What the spool cannot do. Sorted by who must act.
 #[derive(Debug, thiserror::Error)]

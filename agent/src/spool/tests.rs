@@ -8,6 +8,7 @@ use proofmark_evidence::{
     AgentName, BatchDraft, CheckName, CheckRef, CheckResult, Coverage, Hash, Outcome, SigningKey,
 };
 
+use super::files::WriteFault;
 use super::*;
 
 const DIR: &str = "/spool";
@@ -30,18 +31,20 @@ struct Failure {
     /// Which write fails, from 0.
     at: usize,
     effect: Effect,
-    half: Half,
+    part: Part,
 }
 
+/// What a failed write left.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Effect {
-    DidNothing,
-    DidHalf,
-    DidPersist,
+    Nothing,
+    Half,
+    Whole,
 }
 
+/// Which part of a durable write failed.
 #[derive(Clone, Copy, Debug)]
-enum Half {
+enum Part {
     Write,
     Sync,
 }
@@ -84,14 +87,14 @@ impl TestDisk {
             return Ok(());
         };
         match failure.effect {
-            Effect::DidNothing => {}
-            Effect::DidHalf => half(&mut disk.files),
-            Effect::DidPersist => whole(&mut disk.files),
+            Effect::Nothing => {}
+            Effect::Half => half(&mut disk.files),
+            Effect::Whole => whole(&mut disk.files),
         }
         let error = io::Error::from(io::ErrorKind::StorageFull);
-        Err(match failure.half {
-            Half::Write => WriteFault::Write(error),
-            Half::Sync => WriteFault::Sync(error),
+        Err(match failure.part {
+            Part::Write => WriteFault::Write(error),
+            Part::Sync => WriteFault::Sync(error),
         })
     }
 }
@@ -207,10 +210,14 @@ fn numbers(records: &[Record]) -> Vec<(u64, u64)> {
     records.iter().map(|record| (record.seq_first, record.seq_end)).collect()
 }
 
-/// Wide batches, so that a few fill a segment: about 1.1 MB each.
+/// Wide batches, so that a few fill a segment: 1 MiB each. The spool never looks into a payload.
 fn wide_records(count: u64) -> Vec<Record> {
-    let detail = "x".repeat(240);
-    (0..count).map(|at| record(1, 1 + 3_500 * at, 3_500, &detail)).collect()
+    let wide = |seq| {
+        let mut record = record(1, seq, 1, "");
+        record.batch.payload = vec![seq as u8; 1 << 20].into();
+        record
+    };
+    (1..=count).map(wide).collect()
 }
 
 #[test]
@@ -402,10 +409,10 @@ fn rejoining_where_the_spool_ends_changes_nothing() {
 #[test]
 fn each_write_fails_in_each_way_and_nothing_acknowledged_is_lost() {
     let records = records(3);
-    for effect in [Effect::DidNothing, Effect::DidHalf, Effect::DidPersist] {
-        for half in [Half::Write, Half::Sync] {
+    for effect in [Effect::Nothing, Effect::Half, Effect::Whole] {
+        for part in [Part::Write, Part::Sync] {
             for at in 0..4 {
-                let failure = Failure { at, effect, half };
+                let failure = Failure { at, effect, part };
                 live_through(&records, failure);
             }
         }
@@ -440,7 +447,7 @@ fn live_through(records: &[Record], failure: Failure) {
 #[test]
 fn a_failing_disk_while_damage_is_set_aside_loses_no_byte_of_it() {
     let records = records(4);
-    for effect in [Effect::DidNothing, Effect::DidHalf, Effect::DidPersist] {
+    for effect in [Effect::Nothing, Effect::Half, Effect::Whole] {
         for at in 0..2 {
             let disk = filled(&records);
             let path = disk.paths().remove(0);
@@ -448,7 +455,7 @@ fn a_failing_disk_while_damage_is_set_aside_loses_no_byte_of_it() {
             let middle = damaged.len() / 2;
             damaged[middle] ^= 1;
             disk.put(&path, &damaged);
-            disk.fail(Some(Failure { at, effect, half: Half::Write }));
+            disk.fail(Some(Failure { at, effect, part: Part::Write }));
             assert!(Spool::open(disk.clone(), Path::new(DIR), ROOM).is_err());
             disk.fail(None);
             let (spool, _) = open(&disk);

@@ -30,6 +30,7 @@ pub(super) struct Link {
     pub(super) events: mpsc::Sender<UplinkEvent>,
     pub(super) clock: Clock,
     pub(super) backoff: Backoff,
+    /// Of the present connection.
     pub(super) window: Window,
     pub(super) spec_revision: u64,
     /// The newest believed checkpoint.
@@ -74,8 +75,7 @@ enum Happened {
 impl Link {
     /// Connects to `address` and serves until the connection, or the agent, is gone.
     pub(super) async fn serve(&mut self, address: &str) -> LinkEnd {
-        self.is_finishing |= self.queue.is_closed() && self.queue.is_empty();
-        if self.is_done() {
+        if self.queue.is_closed() {
             return LinkEnd::AgentGone;
         }
         match self.open(address).await {
@@ -130,13 +130,10 @@ impl Link {
         let Ok(hash) = <[u8; 32]>::try_from(&last_header_hash[..]) else {
             return Err(lost("expected a header hash of 32 bytes", false));
         };
-        self.window.reconnect();
-        let last_header_hash = Hash(hash);
-        self.tell(UplinkEvent::Connected { epoch, next_seq, last_header_hash }).await?;
-        match self.window.settle(next_seq) {
-            true => self.tell(UplinkEvent::Acked { epoch, seq_end: next_seq }).await,
-            false => Ok(()),
-        }
+        self.window = Window::default();
+        // What waits here was handed in for the connection before: it will come again.
+        while self.queue.try_recv().is_ok() {}
+        self.tell(UplinkEvent::Connected { epoch, next_seq, last_header_hash: Hash(hash) }).await
     }
 
     fn is_done(&self) -> bool {
@@ -147,7 +144,9 @@ impl Link {
         while !self.is_done() {
             self.send_what_fits(&mut stream).await?;
             match self.select(&mut stream).await {
-                Happened::Queued(batch) => self.window.push(batch),
+                Happened::Queued(batch) => {
+                    self.window.push(batch);
+                }
                 Happened::QueueClosed => self.is_finishing = true,
                 Happened::Came(message) => self.take(&mut stream, message).await?,
                 Happened::Quiet => self.send(&mut stream, Out::Ping(Ping {})).await?,
@@ -217,10 +216,10 @@ impl Link {
 
     async fn acked(&mut self, ack: wire::Ack) -> Result<(), LinkEnd> {
         let wire::Ack { epoch, seq_end, .. } = ack;
-        match epoch == self.identity.epoch && self.window.acked(seq_end) {
-            true => self.tell(UplinkEvent::Acked { epoch, seq_end }).await,
-            false => Ok(()),
+        if epoch != self.identity.epoch || !self.window.acked(seq_end) {
+            return Ok(());
         }
+        self.tell(UplinkEvent::Acked { epoch, seq_end }).await
     }
 
     async fn refused(&mut self, stream: &mut Stream, refusal: Refusal) -> Result<(), LinkEnd> {
@@ -240,8 +239,7 @@ impl Link {
                     self.tell(UplinkEvent::Acked { epoch, seq_end: seq }).await
                 }
                 Rewound::Missing => {
-                    self.tell(refused_event(refusal, RefusedAction::ResendFrom { seq })).await?;
-                    Err(lost("batches are needed that the uplink has not", true))
+                    self.tell(refused_event(refusal, RefusedAction::ResendFrom { seq })).await
                 }
             },
             Action::Drop => match self.window.refused() {

@@ -1,12 +1,13 @@
 //! The uplink: sealed batches go out, acks and specs come in, whatever the network does.
 //!
-//! In:  sealed batches in sequence order, each once.   Out: [`UplinkEvent`]s.
+//! In:  sealed batches in sequence order, from where the last `Connected` said.
+//! Out: [`UplinkEvent`]s.
 //! One task dials the aggregators in turn ([`dial`], [`backoff`]), greets one and serves the
 //! stream ([`link`]); [`window`] keeps what is sent and not yet acknowledged and sends it again
-//! when it must. An ack is believed because TLS proved who gave it.
+//! while the connection lives. An ack is believed because TLS proved who gave it.
 //!
-//! The uplink never touches the spool, never looks into a batch's results, and never drops a batch
-//! silently: what it cannot deliver comes back as [`UplinkEvent::Refused`].
+//! The uplink never touches the spool, never looks into a batch's results, and keeps nothing over
+//! a lost connection: the spool has it all, and the agent hands it in again.
 
 pub(crate) mod backoff;
 pub(crate) mod dial;
@@ -40,11 +41,12 @@ pub struct UplinkConfig {
     pub random: Random,
 }
 
-/// The agent's ends of the uplink. Dropping `batches` ends it once all is acknowledged.
+/// The agent's ends of the uplink. Dropping `batches` ends it once all that it holds is
+/// acknowledged, or the connection is lost.
 ///
 /// Whoever waits for room in `batches` must go on taking `events`, or both sides wait for ever.
 pub struct UplinkHandle {
-    /// In sequence order, from the first not yet acknowledged. Sending one again does no harm.
+    /// In sequence order, without gaps; what is out of turn is not taken.
     pub batches: mpsc::Sender<SealedBatch>,
     pub events: mpsc::Receiver<UplinkEvent>,
 }
@@ -52,8 +54,9 @@ pub struct UplinkHandle {
 /// What the agent must know. Order is the order of happening.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UplinkEvent {
-    /// An aggregator welcomed us and said where we stand. It may know a little less than it has
-    /// acknowledged before: acks stay true.
+    /// An aggregator welcomed us and said where we stand: hand in everything from `next_seq` on,
+    /// also what was handed in before. It may name less than was acknowledged before, when it is a
+    /// little behind; acks stay true: then hand in from the newest ack on.
     Connected { epoch: u64, next_seq: u64, last_header_hash: Hash },
     /// All results of the epoch below `seq_end` are safe; the spool may forget them.
     Acked { epoch: u64, seq_end: u64 },
@@ -72,12 +75,12 @@ pub enum UplinkEvent {
 pub enum RefusedAction {
     /// The uplink tries again by itself; told so that people can see why nothing moves.
     Retry,
-    /// Batches from `seq` on are needed and not in the uplink any more: hand them in again.
+    /// Batches from `seq` on are needed, and not in the uplink: hand them in.
     ResendFrom { seq: u64 },
     /// This batch will never be taken. The uplink has forgotten it and all after it (each names
     /// the one before): replace it, and hand in the rest again.
     Drop,
-    /// A person must act. The uplink keeps what it has and asks again once a minute.
+    /// A person must act. The uplink asks again once a minute.
     Stop,
 }
 

@@ -1,8 +1,12 @@
-//! Batches under way: sent and not yet acknowledged, or about to be sent. Pure; go-back-N.
+//! Batches under way on one connection: handed in, and not yet acknowledged. Pure; go-back-N.
 //!
 //! Answers come in the order of the sends, so an answer is always about the oldest send without
 //! one. After "busy" or "resend" everything from the oldest batch is sent again; answers to sends
 //! made before that are stale: of them only acks still count.
+//!
+//! A new window takes whatever comes first, then batches only in their turn. What comes first may
+//! have been handed in before the agent heard of the Welcome: then the aggregator asks for what it
+//! needs, and from there on turns are kept.
 
 use std::collections::VecDeque;
 
@@ -14,14 +18,14 @@ use crate::limits::UPLINK_WINDOW_MAX;
 pub(super) struct Window {
     /// Oldest first, contiguous in sequence.
     held: VecDeque<Held>,
-    /// How many of `held`, from the front, are sent on this connection.
+    /// How many of `held`, from the front, are sent.
     sent: usize,
-    /// Sends on this connection without an answer.
+    /// Sends without an answer.
     due: usize,
     /// Those of them whose batches have been rewound since.
     stale: usize,
-    /// Every batch ending at or below this was handed in before.
-    carried_end: u64,
+    /// First sequence number of the next batch to take. None: any.
+    turn: Option<u64>,
 }
 
 struct Held {
@@ -37,7 +41,7 @@ pub(super) enum Rewound {
     Resend,
     /// The answer was to an earlier attempt; nothing changes.
     Stale,
-    /// Batches are needed that were handed in, acknowledged and forgotten.
+    /// Batches are needed that are not here (any more). The window is empty and waits for them.
     Missing,
 }
 
@@ -50,18 +54,20 @@ impl Window {
         self.held.is_empty()
     }
 
-    /// Takes a batch to deliver; one that was handed in before is not taken twice.
-    pub(super) fn push(&mut self, batch: SealedBatch) {
+    /// Takes a batch whose turn it is; says whether it was.
+    pub(super) fn push(&mut self, batch: SealedBatch) -> bool {
         let Ok(Header::Batch(header)) = batch.leaf.header() else {
             // The agent seals what it can read; an unreadable header cannot have come from it.
             tracing::error!(leaf = ?batch.leaf, "a batch without a batch header: not sent");
-            return;
+            return false;
         };
         let (seq_first, seq_end) = (header.seq_first, header.seq_end());
-        if seq_end > self.carried_end {
-            self.carried_end = seq_end;
-            self.held.push_back(Held { batch, seq_first, seq_end });
+        if self.turn.is_some_and(|turn| turn != seq_first) {
+            return false;
         }
+        self.turn = Some(seq_end);
+        self.held.push_back(Held { batch, seq_first, seq_end });
+        true
     }
 
     /// The next batch to send, marked as sent. None while answers to rewound sends are due: the
@@ -76,17 +82,12 @@ impl Window {
         Some(&held.batch)
     }
 
-    /// A new connection: nothing is sent on it yet.
-    pub(super) fn reconnect(&mut self) {
-        (self.sent, self.due, self.stale) = (0, 0, 0);
-    }
-
     /// Forgets everything below `seq_end`. Says whether anything was.
-    pub(super) fn settle(&mut self, seq_end: u64) -> bool {
+    fn settle(&mut self, seq_end: u64) -> bool {
         let settled = self.held.iter().take_while(|held| held.seq_end <= seq_end).count();
         self.held.drain(..settled);
         self.sent = self.sent.saturating_sub(settled);
-        self.carried_end = self.carried_end.max(seq_end);
+        self.turn = self.turn.map(|turn| turn.max(seq_end));
         settled > 0
     }
 
@@ -118,7 +119,8 @@ impl Window {
     pub(super) fn resend_from(&mut self, seq: u64) -> Rewound {
         match self.rewind() {
             Rewound::Resend if self.held.front().is_some_and(|held| held.seq_first > seq) => {
-                self.forget_all(seq);
+                self.held.clear();
+                self.turn = Some(seq);
                 Rewound::Missing
             }
             Rewound::Resend => {
@@ -135,14 +137,10 @@ impl Window {
         if self.rewind() == Rewound::Stale {
             return false;
         }
-        let first = self.held.front().map_or(self.carried_end, |held| held.seq_first);
-        self.forget_all(first);
-        true
-    }
-
-    fn forget_all(&mut self, carried_end: u64) {
+        let first = self.held.front().map(|held| held.seq_first);
         self.held.clear();
-        self.carried_end = carried_end;
+        self.turn = first.or(self.turn);
+        true
     }
 }
 
@@ -154,7 +152,7 @@ mod tests {
     /// Five batches of ten results from sequence number 1.
     fn window() -> Window {
         let mut window = Window::default();
-        (0..5).for_each(|n| window.push(sealed(1 + n * 10, 10)));
+        assert!((0..5).all(|n| window.push(sealed(1 + n * 10, 10))));
         window
     }
 
@@ -173,19 +171,9 @@ mod tests {
         assert_eq!(send_all(&mut window), [1, 11, 21, 31, 41]);
         assert!(window.acked(11) && window.acked(31));
         assert!(!window.acked(31), "an old ack settles nothing");
-        window.push(sealed(51, 10));
+        assert!(window.push(sealed(51, 10)));
         assert_eq!(send_all(&mut window), [51]);
         assert!(window.acked(61) && window.is_empty());
-    }
-
-    #[test]
-    fn a_new_connection_sends_all_that_is_not_settled() {
-        let mut window = window();
-        send_all(&mut window);
-        window.acked(11);
-        window.reconnect();
-        window.settle(21);
-        assert_eq!(send_all(&mut window), [21, 31, 41]);
     }
 
     #[test]
@@ -211,15 +199,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_needed_and_gone_is_asked_for_again() {
-        let mut window = window();
+    fn what_is_needed_and_not_here_is_asked_for() {
+        let mut window = Window::default();
+        assert!(window.push(sealed(21, 10)));
         send_all(&mut window);
-        window.settle(21);
         assert_eq!(window.resend_from(11), Rewound::Missing);
         assert!(window.is_empty());
-        window.reconnect();
-        (1..5).for_each(|n| window.push(sealed(1 + n * 10, 10)));
-        assert_eq!(send_all(&mut window), [11, 21, 31, 41]);
+        assert!(!window.push(sealed(31, 10)), "handed in before the agent was asked");
+        assert!(window.push(sealed(11, 10)) && window.push(sealed(21, 10)));
+        assert_eq!(send_all(&mut window), [11, 21]);
     }
 
     #[test]
@@ -228,14 +216,17 @@ mod tests {
         window.next();
         assert!(window.refused());
         assert!(window.is_empty());
-        window.push(sealed(1, 10));
+        assert!(!window.push(sealed(51, 10)), "it builds on what was refused");
+        assert!(window.push(sealed(1, 10)));
         assert_eq!(send_all(&mut window), [1]);
     }
 
     #[test]
-    fn handing_in_twice_sends_once() {
+    fn only_a_batch_whose_turn_it_is_is_taken() {
         let mut window = window();
-        (0..5).for_each(|n| window.push(sealed(1 + n * 10, 10)));
-        assert_eq!(send_all(&mut window), [1, 11, 21, 31, 41]);
+        assert!(!window.push(sealed(41, 10)), "taken already");
+        assert!(!window.push(sealed(61, 10)), "one between is missing");
+        assert!(window.push(sealed(51, 10)));
+        assert_eq!(send_all(&mut window), [1, 11, 21, 31, 41, 51]);
     }
 }

@@ -75,7 +75,7 @@ impl AdmissionFault {
         match self {
             Self::ClockAhead { limit_ms, .. } => format!("at most {limit_ms} ms ahead"),
             Self::PayloadTooLarge { limit_bytes, .. } => format!("at most {limit_bytes} bytes"),
-            Self::Batch { .. } => "a batch that holds together".to_owned(),
+            Self::Batch { fault } => split(&fault.to_string()).0,
             Self::WrongLog { expected, .. } => format!("log id {expected}"),
             Self::WrongAgent { expected, .. } => format!("agent {expected}"),
             Self::WrongKey { expected, .. } => format!("key id {expected}"),
@@ -90,7 +90,7 @@ impl AdmissionFault {
         match self {
             Self::ClockAhead { got_ms, .. } => format!("{got_ms} ms ahead"),
             Self::PayloadTooLarge { got_bytes, .. } => format!("{got_bytes} bytes"),
-            Self::Batch { fault } => fault.to_string(),
+            Self::Batch { fault } => split(&fault.to_string()).1,
             Self::WrongLog { got, .. } => format!("log id {got}"),
             Self::WrongAgent { got, .. } => format!("agent {got}"),
             Self::WrongKey { got, .. } => format!("key id {got}"),
@@ -98,5 +98,29 @@ impl AdmissionFault {
             Self::WrongEpoch { got, .. } => format!("epoch {got}"),
             Self::Retired { agent } => format!("{agent}, retired"),
         }
+    }
+}
+
+/// Evidence's faults read "what: expected X, got Y": taken apart into ("what: X", "Y").
+fn split(text: &str) -> (String, String) {
+    let whole = || ("a batch that holds together".to_owned(), text.to_owned());
+    let Some((what, rest)) = text.split_once("expected ") else { return whole() };
+    let Some((expected, got)) = rest.split_once(", got ") else { return whole() };
+    (format!("{what}{expected}"), got.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expected_and_got_of_a_damaged_batch_are_told_apart() {
+        let fault = AdmissionFault::from(BatchFault::CountUnequal { expected: 4, got: 3 });
+        assert_eq!(fault.slug(), "batch_count_unequal");
+        assert_eq!(fault.expected(), "results: 4 as the header says");
+        assert_eq!(fault.got(), "3");
+        let torn = AdmissionFault::from(BatchFault::PayloadTorn { at: 9 });
+        assert_eq!(torn.expected(), "payload: whole results");
+        assert_eq!(torn.got(), "a torn one at byte 9");
     }
 }

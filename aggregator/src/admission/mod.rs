@@ -11,6 +11,9 @@ mod admit;
 mod fault;
 mod workers;
 
+#[cfg(test)]
+mod tests;
+
 pub use admit::{Admitted, Standing, admit};
 pub use fault::{AdmissionFault, FaultAction};
 pub use workers::AdmissionWorkers;

@@ -167,26 +167,17 @@ impl Refusal {
     fn row(&self) -> Row {
         match self {
             Self::NotInitialised => row("not_initialised"),
-            Self::SequenceGap { expected, got } => {
-                row("sequence_gap").says(expected, got)
-            }
+            Self::SequenceGap { expected, got } => row("sequence_gap").says(expected, got),
             Self::ClockSkew { limit_ms, got_ms } => row("clock_skew")
                 .says(format!("at most {limit_ms} ms ahead"), format!("{got_ms} ms ahead")),
-            Self::UnknownAgent { agent } => {
-                row("unknown_agent").says("an enrolled agent", agent)
-            }
-            Self::RetiredAgent { agent } => {
-                row("retired_agent").says("an agent in service", agent)
-            }
-            Self::UnknownKey { expected, got } => {
-                row("unknown_key").says(expected, got)
-            }
+            Self::UnknownAgent { agent } => row("unknown_agent").says("an enrolled agent", agent),
+            Self::RetiredAgent { agent } => row("retired_agent").says("an agent in service", agent),
+            Self::UnknownKey { expected, got } => row("unknown_key").says(expected, got),
             Self::WrongLog { expected, got } => row("wrong_log").says(expected, got),
-            Self::WrongEpoch { expected, got } => {
-                row("wrong_epoch").says(expected, got)
+            Self::WrongEpoch { expected, got } => row("wrong_epoch").says(expected, got),
+            Self::SequenceFork { seq, expected, got } => {
+                row("sequence_fork").says(format!("{expected} at sequence number {seq}"), got)
             }
-            Self::SequenceFork { seq, expected, got } => row("sequence_fork")
-                .says(format!("{expected} at sequence number {seq}"), got),
             Self::PreviousMismatch { expected, got } => {
                 row("previous_mismatch").says(expected, got)
             }
@@ -200,11 +191,10 @@ impl Refusal {
             Self::TokenForOtherAgent { expected, got } => {
                 row("token_for_other_agent").says(expected, got)
             }
-            Self::AgentExists { agent } => {
-                row("agent_exists").says("a free agent name", agent)
+            Self::AgentExists { agent } => row("agent_exists").says("a free agent name", agent),
+            Self::KeyExists { agent } => {
+                row("key_exists").says("a key never enrolled", format!("the key of {agent}"))
             }
-            Self::KeyExists { agent } => row("key_exists")
-                .says("a key never enrolled", format!("the key of {agent}")),
             Self::KeyWeak => row("key_weak"),
             Self::AlreadyInitialised => row("already_initialised"),
             Self::GenesisMalformed { fault } => {
@@ -214,26 +204,26 @@ impl Refusal {
                 row("agents_full").says(format!("at most {limit} agents"), "one more")
             }
             Self::TokenExists => row("token_exists"),
-            Self::TokensFull { limit } => row("tokens_full")
-                .says(format!("at most {limit} open tokens"), "one more"),
-            Self::AuthorMalformed { limit_bytes, got_bytes } => {
-                row("author_malformed")
-                    .says(format!("1 to {limit_bytes} bytes"), format!("{got_bytes} bytes"))
+            Self::TokensFull { limit } => {
+                row("tokens_full").says(format!("at most {limit} open tokens"), "one more")
             }
+            Self::AuthorMalformed { limit_bytes, got_bytes } => row("author_malformed")
+                .says(format!("1 to {limit_bytes} bytes"), format!("{got_bytes} bytes")),
             Self::SpecFaults(faults) => {
                 row("spec_faults").says("documents without faults", faults.join("; "))
             }
             Self::SpecsFull { limit_bytes, got_bytes } => row("specs_full")
                 .says(format!("at most {limit_bytes} bytes"), format!("{got_bytes} bytes")),
-            Self::SealSize { expected, got } => row("seal_size")
-                .says(format!("above the newest seal and at most {expected}"), got),
-            Self::CosignNode { node } => {
-                row("cosign_node").says("a node of the genesis", node)
+            Self::SealSize { expected, got } => {
+                row("seal_size").says(format!("above the newest seal and at most {expected}"), got)
             }
-            Self::CosignStale { expected, got } => row("cosign_stale")
-                .says(format!("the seal pending at size {expected}"), got),
-            Self::CosignSignature { node } => row("cosign_signature")
-                .says(format!("a valid signature of {node}"), "another"),
+            Self::CosignNode { node } => row("cosign_node").says("a node of the genesis", node),
+            Self::CosignStale { expected, got } => {
+                row("cosign_stale").says(format!("the seal pending at size {expected}"), got)
+            }
+            Self::CosignSignature { node } => {
+                row("cosign_signature").says(format!("a valid signature of {node}"), "another")
+            }
         }
     }
 }

@@ -155,6 +155,22 @@ fn check_strict(bytes: &[u8], refused: impl Fn(&[u8]) -> bool, what: &str) {
     assert!(refused(&newer), "{what} of a newer version was taken");
 }
 
+/// One spelling each: whatever a flipped bit still decodes to, it encodes to the same bytes.
+#[test]
+fn a_flipped_bit_is_refused_or_is_another_command_in_full() {
+    for command in commands() {
+        let bytes = command.encode();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(other) = Command::decode(&flipped) {
+                assert_ne!(other, command);
+                assert_eq!(other.encode(), flipped, "{} with bit {bit}", command.slug());
+            }
+        }
+    }
+}
+
 #[test]
 fn an_entry_is_its_commands_under_one_stamp() {
     let entry = Entry { stamped_at_ms: 1_700_000_000_123, commands: commands() };

@@ -200,7 +200,8 @@ impl<S: LogSource> Driver<S> {
         }
         let entry = Entry { data, ..Entry::default() };
         let (msg_type, from) = (MessageType::MsgPropose, self.raw.raft.id);
-        let proposal = Message { msg_type, from, entries: vec![entry].into(), ..Message::default() };
+        let proposal =
+            Message { msg_type, from, entries: vec![entry].into(), ..Message::default() };
         self.raw.step(proposal).map_err(|_| ProposeRefused::Full)?;
         let (index, term) = (self.raw.raft.raft_log.last_index(), self.raw.raft.term);
         Ok(Position { index, term })

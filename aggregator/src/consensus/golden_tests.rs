@@ -27,7 +27,6 @@ struct Platter {
 }
 
 struct Node {
-    id: u64,
     driver: Option<Driver<Disk>>,
     disk: Disk,
 }
@@ -73,7 +72,7 @@ impl Disk {
 
 impl Stage {
     fn new() -> Self {
-        let node = |id| Node { id, driver: None, disk: Disk::default() };
+        let node = |_| Node { driver: None, disk: Disk::default() };
         let nodes = VOTERS.map(node).into();
         let (messages, cut, said) = Default::default();
         let mut stage = Self { nodes, messages, cut, said };

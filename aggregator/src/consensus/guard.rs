@@ -146,6 +146,8 @@ mod tests {
     use super::*;
     use raft::eraftpb::Entry;
 
+    type IndexTermType = (u64, u64, EntryType);
+
     const KNOWN: Known<'static> =
         Known { node_id: 1, voters: &[1, 2, 3], term: 5, last_index: 9, leads: true };
 
@@ -198,7 +200,7 @@ mod tests {
     #[test]
     fn appended_entries_follow_each_other() {
         use EntryType::{EntryConfChange, EntryConfChangeV2, EntryNormal};
-        let cases: &[(&[(u64, u64, EntryType)], &str)] = &[
+        let cases: &[(&[IndexTermType], &str)] = &[
             (&[], "taken"),
             (&[(8, 4, EntryNormal), (9, 5, EntryNormal)], "taken"),
             (&[(9, 4, EntryNormal)], "entry_index"),

@@ -7,9 +7,9 @@ use raft::eraftpb::Message;
 use tokio::sync::{oneshot, watch};
 
 use super::budget::Budget;
-use super::outbox::Outbox;
 use super::inbox::{Inbox, Proposal};
 use super::mailbox::Mailbox;
+use super::outbox::Outbox;
 use super::shell::Counters;
 use super::{ConsensusStatus, ProposalOutcome, Role};
 use crate::command::Command;

@@ -57,8 +57,7 @@ impl Packer {
             bytes <= ENTRY_COMMANDS_BYTES_MAX
         };
         let count = self.waiting.iter().take(ENTRY_COMMANDS_MAX).take_while(fits).count().max(1);
-        let taken: Vec<Proposal> =
-            self.waiting.drain(..count.min(self.waiting.len())).collect();
+        let taken: Vec<Proposal> = self.waiting.drain(..count.min(self.waiting.len())).collect();
         self.waiting_bytes -= taken.iter().map(|p| p.command.len()).sum::<usize>();
         taken
     }

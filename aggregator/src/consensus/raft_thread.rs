@@ -9,10 +9,10 @@ use tokio::sync::watch;
 
 use super::apply_thread::ApplyQueue;
 use super::driver::{Driver, Output, ProposeRefused, Refused, RoleChange};
-use super::outbox::Outbox;
 use super::inbox::{Inbox, is_append};
 use super::log_thread::LogQueue;
 use super::mailbox::Mailbox;
+use super::outbox::Outbox;
 use super::pack::Packer;
 use super::shell::Counters;
 use super::storage::LogSource;

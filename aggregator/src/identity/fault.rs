@@ -17,7 +17,7 @@ pub enum IdentityFault {
     Malformed { path: PathBuf, expected: &'static str, got: String },
     #[error("{what}: expected {expected}, got {got}")]
     Plan { what: &'static str, expected: &'static str, got: String },
-    #[error("certificate request: {0}")]
+    #[error("{0}")]
     Request(rcgen::Error),
     #[error("making a certificate: {0}")]
     Certificate(rcgen::Error),

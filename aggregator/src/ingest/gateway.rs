@@ -14,7 +14,7 @@ use wire::{Action, AgentMessage, EnrolReply, EnrolRequest, GatewayMessage, Hello
 
 use super::counters::Counters;
 use super::door::Caller;
-use super::refusal::{code_of, refuse};
+use super::refusal::{code_of, refuse, wrong_role};
 use super::session::Session;
 use super::{AgentDirectory, Handles, Proposer, enrol};
 use crate::admission::Standing;
@@ -85,10 +85,7 @@ pub(super) fn role_of<T>(request: &Request<T>) -> Role {
 fn certified_agent(counters: &Counters, role: Role) -> Result<AgentName, Status> {
     match role {
         Role::Agent(agent) => Ok(agent),
-        other => {
-            let expected = "the client certificate of an agent";
-            Err(refuse(counters, "wrong_role", Action::Stop, expected, other.describe()))
-        }
+        other => Err(wrong_role(counters, "the client certificate of an agent", &other)),
     }
 }
 

@@ -14,7 +14,7 @@ use wire::{
 };
 
 use super::gateway::role_of;
-use super::refusal::{refuse, unapplied};
+use super::refusal::{refuse, unapplied, wrong_role};
 use super::{Handles, Proposer};
 use crate::command::{Command, Refusal, Reply};
 use crate::consensus::ProposalOutcome;
@@ -107,8 +107,8 @@ impl<P: Proposer, D: Clone + Send + Sync + 'static> OperatorDesk<P, D> {
         match role_of(request) {
             Role::Operator(name) => Ok(name),
             other => {
-                let (expected, got) = ("the client certificate of an operator", other.describe());
-                Err(refuse(&self.handles.counters, "wrong_role", Action::Stop, expected, got))
+                let expected = "the client certificate of an operator";
+                Err(wrong_role(&self.handles.counters, expected, &other))
             }
         }
     }

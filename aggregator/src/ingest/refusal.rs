@@ -9,6 +9,7 @@ use super::counters::{Counters, Event};
 use crate::admission::{AdmissionFault, FaultAction};
 use crate::command;
 use crate::consensus::ProposalOutcome;
+use crate::identity::Role;
 use crate::limits::NO_LEADER_RETRY_MS;
 
 /// Builds a refusal. `expected` and `got` may be empty when the slug says all.
@@ -37,6 +38,16 @@ pub(super) fn refuse(
 ) -> Status {
     counters.note(Event::Rpc, slug);
     refusal(slug, action, expected, got).into_status(code_of(action))
+}
+
+/// The caller's certificate, or its absence, does not allow this RPC.
+pub(super) fn wrong_role(counters: &Counters, expected: &str, role: &Role) -> Status {
+    let (slug, code) = match role {
+        Role::Stranger => ("no_certificate", Code::Unauthenticated),
+        _ => ("wrong_role", Code::PermissionDenied),
+    };
+    counters.note(Event::Rpc, slug);
+    refusal(slug, Action::Stop, expected, role.describe()).into_status(code)
 }
 
 /// gRPC's word for what the caller should do.

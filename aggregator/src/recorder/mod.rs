@@ -179,6 +179,7 @@ impl Worker {
                 Message::ProposeSeal => self.core.propose_seal(),
                 Message::Sync(done) => {
                     or_abort(self.core.sync());
+                    self.tell_watchers();
                     // Whoever asked may have gone; the sync is done all the same.
                     let _ = done.try_send(());
                 }

@@ -62,14 +62,15 @@ impl Recent {
     }
 
     pub(super) fn check(&self, leaf_count: u64) -> Result<(), String> {
-        let pairs = self.batches.iter().zip(self.batches.iter().skip(1));
+        let mut pairs = self.batches.iter().zip(self.batches.iter().skip(1));
         let is_chained = |(one, next): (&RecentBatch, &RecentBatch)| {
             one.seq_end == next.seq_first && one.leaf_index < next.leaf_index
         };
         let are_whole = self.batches.iter().all(|batch| batch.seq_first < batch.seq_end);
         let is_bounded = self.batches.len() <= RECENT_BATCHES_MAX;
         let is_in_log = self.newest().is_none_or(|batch| batch.leaf_index < leaf_count);
-        match pairs.map(is_chained).all(|ok| ok) && are_whole && is_bounded && is_in_log {
+        let are_chained = pairs.all(is_chained);
+        match are_chained && are_whole && is_bounded && is_in_log {
             true => Ok(()),
             false => Err(format!("recent batches {:?}", self.batches)),
         }

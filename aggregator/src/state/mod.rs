@@ -4,22 +4,27 @@
 //! Same commands, same effects and same bytes of state, on every replica, for ever: nothing here
 //! asks the time, reads or writes, draws at random, rounds, iterates in random order, or waits.
 
-mod row; // how all of it is kept
+// How all of it is kept.
+mod row;
+mod saved;
 
-mod agents; // who may speak, and what was heard
+// Who may speak, and what was heard.
+mod agents;
 mod dedupe;
 mod tokens;
 
-mod failures; // what it says
+// What it says.
+mod failures;
 mod specs;
 
-mod genesis; // what becomes evidence
+// What becomes evidence.
+mod genesis;
 mod seals;
 
-mod admit; // the commands, one idea each
+// The commands, one idea each, and what they cause.
+mod admit;
 mod change;
 mod effect;
-mod saved;
 mod tick;
 
 use proofmark_slo::Ledger;

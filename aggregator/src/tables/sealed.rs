@@ -27,3 +27,24 @@ fn crc(key: &[u8], value: &[u8]) -> u32 {
     hasher.update(value);
     hasher.finalize()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_taken_only_whole_and_under_its_own_key() {
+        let sealed = seal(b"key", b"value");
+        assert_eq!(open(b"key", &sealed).unwrap(), b"value");
+        assert_eq!(open(b"key", &seal(b"key", b"")).unwrap(), b"");
+        let fault = open(b"kez", &sealed).unwrap_err().to_string();
+        let text = "tables_checksum: the value of key kez is not what was written";
+        assert_eq!(fault, text);
+        for bit in 0..sealed.len() * 8 {
+            let mut flipped = sealed.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(open(b"key", &flipped).is_err(), "bit {bit} flipped unnoticed");
+        }
+        (0..sealed.len()).for_each(|len| assert!(open(b"key", &sealed[..len]).is_err()));
+    }
+}

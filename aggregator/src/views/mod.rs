@@ -85,6 +85,7 @@ impl ViewsReader {
     fn health(&self, state: &StateView, checkpoint: Option<&CheckpointView>) -> HealthView {
         let consensus = *self.consensus.borrow();
         let diverged = self.is_diverged.load(Ordering::SeqCst);
+        let published_size = checkpoint.map_or(0, |checkpoint| checkpoint.size);
         HealthView {
             status: if diverged { "diverged" } else { "serving" },
             node: self.node.to_string(),
@@ -92,8 +93,9 @@ impl ViewsReader {
             leader: consensus.leader,
             term: consensus.term,
             applied_index: consensus.applied,
-            log_size: state.log_size,
-            published_size: checkpoint.map_or(0, |checkpoint| checkpoint.size),
+            // The checkpoint may be newer than the last look at the state.
+            log_size: state.log_size.max(published_size),
+            published_size,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use proofmark_aggregator::identity::{ADDRESSES_FILE, OperatorIdentity};
 use tonic::{Code, Response, Status};
@@ -13,6 +14,11 @@ use crate::exit::{Exit, Failure};
 
 /// Folders below `--data` in which a credential may lie: a replica's own, or `up`'s first replica.
 const PLACES: &[&str] = &["identity", "aggregator-1/identity"];
+
+/// How often everybody is asked while somebody says "not now", and the pause between: about 5 s,
+/// longer than an election.
+const ROUNDS_MAX: u32 = 20;
+const ROUND_PAUSE: Duration = Duration::from_millis(250);
 
 pub struct Access {
     identity: OperatorIdentity,
@@ -37,8 +43,7 @@ impl Access {
         self.identity.name()
     }
 
-    /// Calls the first aggregator that answers. A refusal is an answer; a replica that cannot take
-    /// the call now is not.
+    /// Calls the first aggregator that answers. A refusal is an answer; "not now" is none.
     pub fn call<T, F>(&self, rpc: impl Fn(Client) -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<Response<T>, Status>>,
@@ -47,49 +52,87 @@ impl Access {
         runtime.map_err(Failure::because(Exit::Unavailable))?.block_on(self.ask(rpc))
     }
 
-    /// The same, for a caller that is async already.
+    /// The same, for a caller that is async already. While somebody answers "not now" (an election,
+    /// a log that is just beginning) all are asked again, for a bounded time.
     pub async fn ask<T, F>(&self, rpc: impl Fn(Client) -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        let mut said = Vec::new();
-        for address in &self.addresses {
-            match self.try_one(address, &rpc).await {
-                Ok(reply) => return Ok(reply),
-                Err(failure) if failure.exit == Exit::Unavailable => said.push(failure.message),
-                Err(failure) => return Err(failure),
-            }
+        let mut round = 0;
+        loop {
+            let said = match self.try_each(&rpc).await? {
+                Tried::Answered(reply) => return Ok(reply),
+                Tried::NotNow(said) if round < ROUNDS_MAX => said,
+                Tried::NotNow(said) | Tried::NoOne(said) => {
+                    return Err(Failure::new(Exit::Unavailable, said.join("\n")));
+                }
+            };
+            tracing::debug!(?said, "asking again");
+            tokio::time::sleep(ROUND_PAUSE).await;
+            round += 1;
         }
-        Err(Failure::new(Exit::Unavailable, said.join("\n")))
     }
 
-    async fn try_one<T, F>(&self, address: &str, rpc: &impl Fn(Client) -> F) -> Result<T, Failure>
+    async fn try_each<T, F>(&self, rpc: &impl Fn(Client) -> F) -> Result<Tried<T>, Failure>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        let unavailable =
-            |why: String| Failure::new(Exit::Unavailable, format!("{address}: {why}"));
-        let tls = self.identity.client_config().map_err(|why| unavailable(why.to_string()))?;
+        let (mut said, mut someone) = (Vec::new(), false);
+        for address in &self.addresses {
+            match self.try_one(address, rpc).await {
+                Ok(reply) => return Ok(Tried::Answered(reply)),
+                Err(Refused::Never(failure)) => return Err(failure),
+                Err(Refused::NotNow(why)) => {
+                    someone = true;
+                    said.push(format!("{address}: {why}"));
+                }
+                Err(Refused::NotThere(why)) => said.push(format!("{address}: {why}")),
+            }
+        }
+        Ok(if someone { Tried::NotNow(said) } else { Tried::NoOne(said) })
+    }
+
+    async fn try_one<T, F>(&self, address: &str, rpc: &impl Fn(Client) -> F) -> Result<T, Refused>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let not_there = |why: &dyn std::fmt::Display| Refused::NotThere(why.to_string());
+        let tls = self.identity.client_config().map_err(|why| not_there(&why))?;
         let call = async {
             let channel = proofmark_agent::connect(address, Arc::clone(&tls)).await;
-            let channel = channel.map_err(|why| unavailable(why.to_string()))?;
-            rpc(Client::new(channel)).await.map_err(|status| failure(address, &status))
+            let channel = channel.map_err(|why| not_there(&why))?;
+            rpc(Client::new(channel)).await.map_err(|status| refused(address, &status))
         };
         let answer = tokio::time::timeout(CALL_TIMEOUT, call).await;
-        let late = || unavailable(format!("expected an answer within {CALL_TIMEOUT:?}, got none"));
+        let late = || Refused::NotThere(format!("expected an answer within {CALL_TIMEOUT:?}"));
         answer.unwrap_or_else(|_| Err(late())).map(Response::into_inner)
     }
 }
 
-fn failure(address: &str, status: &Status) -> Failure {
+/// What asking every address once came to.
+enum Tried<T> {
+    Answered(T),
+    /// Somebody is there and cannot take the call yet.
+    NotNow(Vec<String>),
+    NoOne(Vec<String>),
+}
+
+/// Why one address did not do it.
+enum Refused {
+    NotThere(String),
+    NotNow(String),
+    Never(Failure),
+}
+
+fn refused(address: &str, status: &Status) -> Refused {
     let exit = match status.code() {
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Aborted => {
-            Exit::Unavailable
+            return Refused::NotNow(status.message().to_owned());
         }
         Code::InvalidArgument => Exit::Usage,
         _ => Exit::Refused,
     };
-    Failure::new(exit, format!("{address}: {}", status.message()))
+    Refused::Never(Failure::new(exit, format!("{address}: {}", status.message())))
 }
 
 fn folder(data: &Path) -> Result<PathBuf, Failure> {

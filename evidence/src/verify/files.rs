@@ -1,7 +1,9 @@
 //! Every file must be one that the log has a use for: the way to see what was slipped in.
 
 use super::Verifier;
-use crate::layout::{CHECKPOINT_FILE, LogFile, POLICY_FILE, SCRATCH_DIR, read_at_least};
+use crate::layout::{
+    CHECKPOINT_FILE, LogFile, POLICY_FILE, SCRATCH_DIR, SourceFault, read_at_least,
+};
 use crate::tile::{TILE_WIDTH, parse_entries, parse_tile, tile_bytes, width_at};
 
 /// `tile/entries/x018/x446/x744/x073/x709/x551/615.p/1` is the deepest there can be.
@@ -39,7 +41,7 @@ impl Verifier<'_> {
         match LogFile::parse(path) {
             None => self.unexpected(path),
             Some(LogFile::Payload { index }) => {
-                if width_at(0, index, self.end()) == 0 {
+                if width_at(0, index, self.end()) == 0 && self.width_now(0, index) == 0 {
                     self.unexpected(path);
                 }
             }
@@ -53,7 +55,7 @@ impl Verifier<'_> {
     }
 
     /// Published leaves and those beyond.
-    fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         self.size + self.unpublished
     }
 
@@ -63,17 +65,26 @@ impl Verifier<'_> {
         if width == width_at(level, index, self.size) {
             return;
         }
-        if width > width_at(level, index, self.end()) {
+        if width > width_at(level, index, self.end()) && width > self.width_now(level, index) {
             return self.unexpected(&file.path());
         }
-        let Ok(bytes) = self.source.read(&file.path()) else {
-            return self.findings.add(&file.path(), "file_unreadable", "a file", "none");
+        let bytes = match self.source.read(&file.path()) {
+            Ok(bytes) => bytes,
+            // Listed a moment ago, and removed since by a writer that has a wider one.
+            Err(SourceFault::NotFound { .. }) => return,
+            Err(fault) => return self.findings.add(&file.path(), fault.slug(), "a file", fault),
         };
         match file {
             LogFile::Tile { .. } => self.check_other_tile(file, &bytes),
             LogFile::Entries { .. } => self.check_other_entries(file, &bytes),
             LogFile::Payload { .. } => {}
         }
+    }
+
+    /// Looks again whether the log has grown before a file is called one too many.
+    fn width_now(&mut self, level: u8, index: u64) -> u64 {
+        self.extend_tail();
+        width_at(level, index, self.end())
     }
 
     fn check_other_tile(&mut self, file: LogFile, bytes: &[u8]) {

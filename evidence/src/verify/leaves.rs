@@ -10,7 +10,7 @@ use crate::layout::{LogFile, SourceFault, widest_partial};
 use crate::leaf::Leaf;
 use crate::merkle::leaf_hash;
 use crate::seal::OpenBatch;
-use crate::tile::{Prefix, TILE_WIDTH, TileFault, exact_items, first_items};
+use crate::tile::{Items, Prefix, TILE_WIDTH, TileFault, exact_items, first_items};
 
 /// Leaves of one bundle to be judged.
 pub(super) struct Bundle {
@@ -38,19 +38,18 @@ impl Verifier<'_> {
     /// as sound as a published one, but nobody is shown it.
     pub(super) fn check_tail(&mut self) {
         self.rules.stop_counting();
-        if self.source.list("").is_err() {
-            return;
+        if self.source.list("").is_ok() {
+            self.extend_tail();
+            self.check_payload_end();
         }
-        let mut end = self.size;
-        while let Some(bundle) = self.tail_bundle(end) {
-            end = bundle.index * TILE_WIDTH + bundle.width;
+    }
+
+    /// Takes in what has come since: a running node adds leaves while we look.
+    pub(super) fn extend_tail(&mut self) {
+        while let Some(bundle) = self.tail_bundle(self.end()) {
             self.check_bundle(&bundle, None);
-            if bundle.width < TILE_WIDTH {
-                break;
-            }
+            self.unpublished = bundle.index * TILE_WIDTH + bundle.width - self.size;
         }
-        self.unpublished = end - self.size;
-        self.check_payload_end(end);
     }
 
     fn tail_bundle(&self, end: u64) -> Option<Bundle> {
@@ -66,46 +65,77 @@ impl Verifier<'_> {
     }
 
     /// The last payload bundle ends with the last leaf's blob.
-    fn check_payload_end(&mut self, end: u64) {
-        let (index, width) = (end / TILE_WIDTH, end % TILE_WIDTH);
-        if width == 0 {
-            return; // full bundles were held to their end, and there is no other
+    fn check_payload_end(&mut self) {
+        while let Some(fault) = self.trailing_blobs() {
+            let end = self.end();
+            self.extend_tail();
+            if self.end() == end {
+                let file = LogFile::Payload { index: end / TILE_WIDTH };
+                self.note::<()>(file, Err(fault));
+                return;
+            }
         }
-        let file = LogFile::Payload { index };
-        if let Ok(bytes) = self.source.read(&file.path())
-            && let Ok((_, rest)) = first_items(Prefix::Blob, &bytes, width)
-            && !rest.is_empty()
-        {
-            self.note::<()>(file, Err(TileFault::TrailingBytes { items: width, got: rest.len() }));
+    }
+
+    /// Full bundles were held to their end; this looks at the one that still grows.
+    fn trailing_blobs(&self) -> Option<TileFault> {
+        let (index, items) = (self.end() / TILE_WIDTH, self.end() % TILE_WIDTH);
+        if items == 0 {
+            return None;
+        }
+        let bytes = self.source.read(&LogFile::Payload { index }.path()).ok()?;
+        match first_items(Prefix::Blob, &bytes, items).ok()? {
+            (_, []) => None,
+            (_, rest) => Some(TileFault::TrailingBytes { items, got: rest.len() }),
         }
     }
 
     pub(super) fn check_bundle(&mut self, bundle: &Bundle, hashes: Option<&[Hash]>) {
-        let payload_file = LogFile::Payload { index: bundle.index };
-        let payload = self.read(payload_file).map(|(_, bytes)| bytes);
         let entries = self.read(LogFile::Entries { index: bundle.index, width: bundle.width });
+        let payload = self.payload(bundle);
         let Some((file, bytes)) = entries else { return self.rules.skip() };
         let items = self.note(file, exact_items(Prefix::Entry, &bytes, width_of(file)));
         let Some(leaves) = items else { return self.rules.skip() };
-        let blobs =
-            payload.as_ref().and_then(|bytes| self.blobs(payload_file, bytes, bundle.width));
+        let blobs = self.blobs(bundle, &payload);
         for place in bundle.known as usize..bundle.width as usize {
             self.check_leaf(&Found {
                 index: bundle.index * TILE_WIDTH + place as u64,
                 file,
                 bytes: leaves[place],
                 expected: hashes.map(|hashes| hashes[place]),
-                blob: blobs.as_ref().map(|blobs| blobs[place]),
+                blob: blobs.get(place).copied(),
                 is_published: bundle.is_published,
             });
         }
     }
 
-    fn blobs<'b>(&mut self, file: LogFile, bytes: &'b [u8], width: u64) -> Option<Vec<&'b [u8]>> {
-        if width == TILE_WIDTH {
-            return self.note(file, exact_items(Prefix::Blob, bytes, width));
+    /// Read after the leaves, since a writer writes it before them. Empty when it is not there.
+    fn payload(&mut self, bundle: &Bundle) -> Vec<u8> {
+        let file = LogFile::Payload { index: bundle.index };
+        if bundle.is_published {
+            return self.read(file).map(|(_, bytes)| bytes).unwrap_or_default();
         }
-        Some(self.note(file, first_items(Prefix::Blob, bytes, width))?.0)
+        self.source.read(&file.path()).unwrap_or_default()
+    }
+
+    /// The blobs there are. Beyond the checkpoint some may not be there yet, as in a copy that
+    /// was made while the log grew; nobody was promised them.
+    fn blobs<'b>(&mut self, bundle: &Bundle, bytes: &'b [u8]) -> Vec<&'b [u8]> {
+        let file = LogFile::Payload { index: bundle.index };
+        if self.findings.blame(&file.path()) {
+            return Vec::new();
+        }
+        let mut items = Items::new(Prefix::Blob, bytes);
+        let found: Vec<&[u8]> = items.by_ref().take(bundle.width as usize).collect();
+        let (expected, got) = (bundle.width, found.len() as u64);
+        if bundle.is_published && got < expected {
+            self.note::<()>(file, Err(TileFault::TooFewItems { expected, got }));
+        }
+        if got == TILE_WIDTH && !items.rest().is_empty() {
+            let fault = TileFault::TrailingBytes { items: got, got: items.rest().len() };
+            self.note::<()>(file, Err(fault));
+        }
+        found
     }
 
     fn check_leaf(&mut self, found: &Found<'_>) {

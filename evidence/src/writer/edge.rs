@@ -81,10 +81,12 @@ impl Edge {
         self.push_leaf(leaf, leaf_hash);
     }
 
-    /// After the growing payload bundle was written.
-    pub(super) fn payload_is_durable(&mut self) {
-        self.payload.durable_len += self.payload.pending.len() as u64;
-        self.payload.pending.clear();
+    /// What is to be written of the growing payload bundle; from here on it counts as written.
+    pub(super) fn take_payload(&mut self) -> PayloadEdge {
+        let pending = std::mem::take(&mut self.payload.pending);
+        let taken = PayloadEdge { pending, ..self.payload };
+        self.payload.durable_len += taken.pending.len() as u64;
+        taken
     }
 
     fn push_leaf(&mut self, leaf: &[u8], leaf_hash: Hash) {

@@ -12,8 +12,8 @@ pub(super) trait FileOps: Send {
     /// Names in a directory, in any order. A missing directory is empty.
     fn list(&self, dir: &str) -> io::Result<Vec<String>>;
 
-    /// Creates one directory below an existing one; says whether it was missing.
-    fn make_dir(&mut self, dir: &str) -> io::Result<bool>;
+    /// Creates one directory below an existing one, unless it is there.
+    fn make_dir(&mut self, dir: &str) -> io::Result<()>;
 
     /// Creates or replaces a file. Its bytes are durable, its name is not.
     fn write(&mut self, path: &str, bytes: &[u8]) -> io::Result<()>;
@@ -67,11 +67,10 @@ impl FileOps for DiskFiles {
         }
     }
 
-    fn make_dir(&mut self, dir: &str) -> io::Result<bool> {
+    fn make_dir(&mut self, dir: &str) -> io::Result<()> {
         match std::fs::create_dir(self.root.join(dir)) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(error),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
         }
     }
 

@@ -154,18 +154,16 @@ impl FileOps for SharedDisk {
         Ok(names.map(|path| path.rsplit('/').next().unwrap().to_owned()).collect())
     }
 
-    fn make_dir(&mut self, dir: &str) -> io::Result<bool> {
+    fn make_dir(&mut self, dir: &str) -> io::Result<()> {
         let mut disk = self.lock();
         if disk.names.contains_key(dir) {
-            return Ok(false);
+            return Ok(());
         }
-        assert!(
-            dir == parent(dir) || parent(dir).is_empty() || disk.names.contains_key(parent(dir))
-        );
+        let is_below_one = parent(dir).is_empty() || disk.names.contains_key(parent(dir));
+        assert!(is_below_one, "{dir}: no directory to make it in");
         disk.operate(|disk, _| {
             disk.names.insert(dir.to_owned(), Name::Dir);
-        })?;
-        Ok(true)
+        })
     }
 
     fn write(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::io;
 
 use super::edge::Edge;
 use super::files::FileOps;
-use super::{LogWriter, WriterFault, disk_fault, parent};
+use super::{LogWriter, WriterFault, disk_fault};
 use crate::checkpoint::SignedCheckpoint;
 use crate::hash::Hash;
 use crate::layout::{CHECKPOINT_FILE, LogFile, POLICY_FILE, SCRATCH_DIR, parse_width};
@@ -31,16 +31,16 @@ impl LogWriter {
         let size = published.as_ref().map_or(0, |signed| signed.checkpoint.size);
         let edge = load_edge(&*files, size)?;
         let partials = Edge::partials_at(size).into_iter().collect();
-        let (durable_size, is_stopped) = (size, false);
         let mut writer = LogWriter {
             files,
             origin,
             policy,
             edge,
-            durable_size,
+            durable_size: size,
             published,
             partials,
-            is_stopped,
+            durable_dirs: BTreeSet::new(),
+            is_stopped: false,
         };
         writer.check_published_root()?;
         writer.recover_tail()?;
@@ -111,9 +111,6 @@ impl LogWriter {
             self.remove(&LogFile::Payload { index }.path())?;
             self.remove(&LogFile::Entries { index, width: TILE_WIDTH }.path())?;
         }
-        if edge_index * TILE_WIDTH == self.size() {
-            self.remove(&LogFile::Entries { index: edge_index, width: TILE_WIDTH }.path())?;
-        }
         self.clear_partials()
     }
 
@@ -145,14 +142,6 @@ impl LogWriter {
             if !needed.contains(&file) {
                 self.remove(&file.path())?;
             }
-        }
-        Ok(())
-    }
-
-    fn remove(&mut self, path: &str) -> Result<(), WriterFault> {
-        self.files.remove(path).map_err(|error| disk_fault(path, &error))?;
-        if path.contains(".p/") {
-            self.files.remove_dir_if_empty(parent(path));
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::mem_disk::{Failure, SharedDisk};
 use super::*;
 use crate::layout::DirSource;
 use crate::reader::LogReader;
-use crate::sample::{Sample, note, origin, policy};
+use crate::sample::{MemSource, Sample, note, origin, policy};
 use crate::verify::verify_log;
 
 /// What the caller was told, and holds the writer to.
@@ -49,41 +49,75 @@ fn published_size(writer: &LogWriter) -> u64 {
     writer.checkpoint().map_or(0, |signed| signed.checkpoint.size)
 }
 
-#[test]
-fn every_write_may_fail_and_every_crash_is_repaired() {
-    let sample = Sample::new(262);
+/// A log of 250 published leaves, and what its files must be when all of `STEPS` is done.
+fn start(sample: &Sample) -> (SharedDisk, MemSource) {
     let base = SharedDisk::default();
     let mut writer = base.create().unwrap();
-    append(&mut writer, &sample, 250);
+    append(&mut writer, sample, 250);
     writer.sync().unwrap();
     writer.publish(&sample.note(250)).unwrap();
-    drop(writer);
-
     let unhurt = base.copy();
-    run(&unhurt, &sample, &mut Promised::default()).unwrap();
+    run(&unhurt, sample, &mut Promised::default()).unwrap();
     let expected = unhurt.source();
     let report = verify_log(&expected, &policy(), &mut ());
     assert_eq!((report.size, report.unpublished, &*report.faults), (262, 0, &[][..]));
+    (base, expected)
+}
 
-    let cuts = (1..=2).map(Failure::power_cut);
-    for failure in [Failure::NothingDone, Failure::DoneAllTheSame].into_iter().chain(cuts) {
-        let mut places = 0;
-        loop {
+/// Runs and is hurt; whether there was anything left to hurt.
+fn run_hurt(disk: &SharedDisk, sample: &Sample, promised: &mut Promised) -> bool {
+    let hurt = run(disk, sample, promised);
+    disk.repair();
+    if let Err(fault) = &hurt {
+        assert!(fault.is_fatal(), "{fault}");
+    }
+    hurt.is_err()
+}
+
+/// Runs unhurt, to the very same files as if nothing had been.
+fn run_to_end(disk: &SharedDisk, sample: &Sample, promised: &mut Promised, expected: &MemSource) {
+    run(disk, sample, promised).unwrap();
+    let mut got = disk.source();
+    got.0.retain(|path, _| !path.starts_with(SCRATCH_DIR));
+    assert!(got == *expected, "{:?}", got.0.keys());
+}
+
+#[test]
+fn every_write_may_fail_and_every_crash_is_repaired() {
+    let sample = Sample::new(262);
+    let (base, expected) = start(&sample);
+    let failures: [fn(u64) -> Failure; 3] =
+        [|_| Failure::NothingDone, |_| Failure::DoneAllTheSame, Failure::power_cut];
+    for failure in failures {
+        for place in 1.. {
             let (disk, mut promised) = (base.copy(), Promised { durable: 250, published: 250 });
-            disk.fail_at(places + 1, failure);
-            match run(&disk, &sample, &mut promised) {
-                Ok(()) => break,
-                Err(fault) => assert!(fault.is_fatal(), "{failure:?} at {places}: {fault}"),
+            disk.fail_at(place, failure(place));
+            println!("{:?} at {place}", failure(place));
+            if !run_hurt(&disk, &sample, &mut promised) {
+                assert!(place > 80, "only {place} places to fail at");
+                break;
             }
-            places += 1;
-            disk.repair();
-            run(&disk, &sample, &mut promised)
-                .unwrap_or_else(|fault| panic!("{failure:?} at {places}: {fault}"));
-            let mut got = disk.source();
-            got.0.retain(|path, _| !path.starts_with(SCRATCH_DIR));
-            assert!(got == expected, "{failure:?} at {places}: {:?}", got.0.keys());
+            run_to_end(&disk, &sample, &mut promised, &expected);
         }
-        assert!(places > 100, "only {places} places to fail at");
+    }
+}
+
+/// The process dies, is started again, and then the power goes: names that a dead process left
+/// unsynced must not be taken for durable ones.
+#[test]
+fn a_power_cut_after_a_crash_is_repaired() {
+    let sample = Sample::new(262);
+    let (base, expected) = start(&sample);
+    for first in (1..80).step_by(7) {
+        for second in (first % 5..80).step_by(13) {
+            let (disk, mut promised) = (base.copy(), Promised { durable: 250, published: 250 });
+            println!("crash at {first}, power cut at {second}");
+            disk.fail_at(first, Failure::DoneAllTheSame);
+            run_hurt(&disk, &sample, &mut promised);
+            disk.fail_at(second, Failure::power_cut(first + second));
+            run_hurt(&disk, &sample, &mut promised);
+            run_to_end(&disk, &sample, &mut promised, &expected);
+        }
     }
 }
 

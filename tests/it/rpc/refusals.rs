@@ -10,9 +10,7 @@ use std::pin::Pin;
 use proofmark_aggregator::command::{Command, Reply};
 use proofmark_aggregator::consensus::ProposalOutcome;
 use proofmark_aggregator::ingest::AgentDirectory as _;
-use proofmark_evidence::{
-    BlobRef, Hash, LeafKind, SealedBatch, SigningKey, SpecChange, sha256,
-};
+use proofmark_evidence::{BlobRef, Hash, LeafKind, SealedBatch, SigningKey, SpecChange, sha256};
 use proofmark_proto as wire;
 use tonic::{Code, Status};
 use wire::agent_message::Message as Out;
@@ -220,7 +218,6 @@ mod enrol {
     pub async fn token_expired(world: &mut World) -> String {
         let request = good(world);
         world.bench.clock.advance(600_000);
-        world.agent.base_time_ms += 600_000;
         ask(world, request).await
     }
 
@@ -425,7 +422,7 @@ mod batch {
 
     pub async fn message_too_large(world: &mut World) -> String {
         let leaf = world.agent.batch().leaf;
-        world.answer_to(raw_batch(leaf.bytes(), &vec![0; 1024 * 1024])).await
+        world.answer_to(raw_batch(leaf.bytes(), &vec![0; 1040 * 1024])).await
     }
 
     pub async fn payload_damaged(world: &mut World) -> String {

@@ -49,10 +49,8 @@ impl Linked {
         let dir = TempDir::new().unwrap();
         let token = bench.token(None);
         let identity = enrol(dir.path(), gateways[0], Some(&token)).await.unwrap();
-        let raw = RawAgent {
-            key: identity.signing_key.clone(),
-            ..RawAgent::unknown(bench, "web-1", 1)
-        };
+        let raw =
+            RawAgent { key: identity.signing_key.clone(), ..RawAgent::unknown(bench, "web-1", 1) };
         let config = UplinkConfig {
             addresses: gateways.iter().map(|gateway| gateway.address.clone()).collect(),
             spec_revision: 0,
@@ -116,9 +114,20 @@ async fn an_agent_enrols_once_and_finds_itself_again() {
     assert_eq!((first.epoch, again.epoch), (1, 1));
     assert_eq!(first.signing_key.public(), again.signing_key.public());
     assert_eq!(again.policy.to_text(), bench.identity.policy);
-    assert_eq!(again.addresses, [gateway.address.clone()]);
+    assert_eq!(again.addresses, std::slice::from_ref(&gateway.address));
     // The reply was lost: the same token and key get the same epoch.
     std::fs::remove_file(dir.path().join("identity/enrolment")).unwrap();
+    assert_eq!(enrol(dir.path(), &gateway, Some(&token)).await.unwrap().epoch, 1);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn enrolment_waits_for_a_leader() {
+    let mut bench = Bench::new();
+    let gateway = bench.open().await;
+    let dir = TempDir::new().unwrap();
+    let token = bench.token(None);
+    bench.consensus.script(ProposalOutcome::NotLeader { leader: None });
     assert_eq!(enrol(dir.path(), &gateway, Some(&token)).await.unwrap().epoch, 1);
     gateway.stop().await;
 }
@@ -136,8 +145,9 @@ async fn an_agent_that_cannot_enrol_says_why() {
         assert!(fault.to_string().contains(expect), "{fault}");
     };
     check(None, "identity_missing", "expected an enrolment or a join token, got neither").await;
-    let pin = format!("wrong_ca: expected a CA with SHA-256 {}", sha256(b"another CA"));
-    check(Some(&other_ca), "enrol_unreachable", &pin).await;
+    let (expected, got) = (sha256(b"another CA"), bench.identity.authority.sha256());
+    let pin = format!("expected a CA with SHA-256 {expected}, got {got}");
+    check(Some(&other_ca), "wrong_ca", &pin).await;
     let dir = TempDir::new().unwrap();
     enrol(dir.path(), &gateway, Some(&token)).await.unwrap();
     check(Some(&token), "token_spent", "token_spent").await;
@@ -182,12 +192,12 @@ async fn a_batch_that_will_never_be_taken_comes_back() {
     let bad = linked.raw.batch_with(|header| header.count = 4);
     linked.uplink.batches.send(bad).await.unwrap();
     let refused = linked.until(|event| match event {
-        UplinkEvent::Refused { slug, got, action, .. } => Some((slug, got, action)),
+        UplinkEvent::Refused { slug, expected, got, action } => Some((slug, expected, got, action)),
         _ => None,
     });
-    let (slug, got, action) = refused.await;
+    let (slug, expected, got, action) = refused.await;
     assert_eq!((slug.as_str(), action), ("batch_count_unequal", RefusedAction::Drop));
-    assert_eq!(got, "results: expected 4 as the header says, got 3");
+    assert_eq!((expected.as_str(), got.as_str()), ("results: 4 as the header says", "3"));
     // Its replacement, with the same sequence numbers, is taken on the same stream.
     linked.hand_in(1).await;
     linked.until_acked(4).await;
@@ -218,12 +228,12 @@ async fn when_one_aggregator_leaves_the_next_one_takes_over() {
     linked.hand_in(2).await;
     linked.until_acked(7).await;
     first.stop().await;
-    linked.hand_in(2).await;
     let standing = linked.until(|event| match event {
         UplinkEvent::Connected { next_seq, .. } => Some(next_seq),
         _ => None,
     });
     assert_eq!(standing.await, 7);
+    linked.hand_in(2).await;
     linked.until_acked(13).await;
     assert_eq!(linked.next_seq(&bench), 13);
     second.stop().await;

@@ -67,6 +67,22 @@ impl Sample {
     }
 }
 
+/// CPU seconds that all programs of this machine have used since it started.
+pub(super) fn machine_s() -> Result<f64, String> {
+    let path = "/proc/stat";
+    let text = fs::read_to_string(path).map_err(|why| format!("{path}: {why}"))?;
+    let busy = parse_machine(&text).ok_or_else(|| format!("{path}: expected a line cpu"))?;
+    Ok(seconds(busy))
+}
+
+/// proc(5): user, nice, system, idle, iowait, irq, softirq, steal: all but the two that wait.
+fn parse_machine(text: &str) -> Option<u64> {
+    let fields = text.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(8);
+    let ticks: Vec<u64> = fields.map(|field| field.parse().ok()).collect::<Option<_>>()?;
+    let idle = ticks.get(3)? + ticks.get(4)?;
+    Some(ticks.iter().sum::<u64>() - idle)
+}
+
 fn seconds(ticks: u64) -> f64 {
     ticks as f64 / TICKS_PER_S
 }
@@ -96,6 +112,12 @@ mod tests {
         let thread = parse_stat(text).expect("a line of proc(5)");
         assert_eq!((thread.name.as_str(), thread.ticks), ("a) b (c", 42));
         assert!(parse_stat("7 (cut").is_none());
+    }
+
+    #[test]
+    fn waiting_is_not_work() {
+        assert_eq!(parse_machine("cpu  1 2 4 800 1600 8 16 32 99 99\ncpu0 1"), Some(63));
+        assert_eq!(parse_machine("intr 1"), None);
     }
 
     /// A thread that works is seen to work, under its name.

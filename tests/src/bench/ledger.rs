@@ -14,6 +14,9 @@ use crate::{api, program};
 pub(super) struct Counts(BTreeMap<String, u64>);
 
 const BATCHES: &str = "proofmark_ingest_total{event=\"batch\",slug=\"";
+/// Names of answers that ask the agent to come again, whatever was full or unsure.
+const BUSY: [&str; 4] = ["busy", "consensus_full", "no_leader", "leader_changed"];
+const BUSY_PREFIX: &str = "Busy, ";
 /// Metrics without labels that tell how much was packed together.
 const RAFT: [(&str, &str); 3] = [
     ("proofmark_raft_commands_proposed_total", "raft: commands proposed"),
@@ -42,6 +45,12 @@ impl Counts {
         };
         self.0.iter().map(new).filter(|(_, count)| *count > 0).collect()
     }
+
+    /// Answers since `before` that asked an agent to come again.
+    pub(super) fn busy_since(&self, before: &Counts) -> u64 {
+        let rows = self.since(before).into_iter();
+        rows.filter(|(what, _)| what.contains(BUSY_PREFIX)).map(|(_, count)| count).sum()
+    }
 }
 
 /// One line of the metrics page, if it is one that the table shows.
@@ -49,7 +58,9 @@ fn parse(line: &str) -> Option<(String, u64)> {
     let (name, count) = line.rsplit_once(' ')?;
     let count = count.parse().ok()?;
     if let Some(slug) = name.strip_prefix(BATCHES) {
-        return Some((format!("batches answered {}", slug.strip_suffix("\"}")?), count));
+        let slug = slug.strip_suffix("\"}")?;
+        let busy = if BUSY.contains(&slug) { BUSY_PREFIX } else { "" };
+        return Some((format!("answers: {busy}{slug}"), count));
     }
     let (_, shown) = RAFT.iter().find(|(metric, _)| *metric == name)?;
     Some(((*shown).to_owned(), count))
@@ -127,7 +138,9 @@ mod tests {
             assert_eq!(parse(line), expect.map(|(what, count)| (what.to_owned(), count)));
         };
         let busy = "proofmark_ingest_total{event=\"batch\",slug=\"busy\"} 12";
-        check(busy, Some(("batches answered busy", 12)));
+        check(busy, Some(("answers: Busy, busy", 12)));
+        let accepted = "proofmark_ingest_total{event=\"batch\",slug=\"accepted\"} 3";
+        check(accepted, Some(("answers: accepted", 3)));
         check("proofmark_ingest_total{event=\"rpc\",slug=\"idle\"} 1", None);
         let flushes = "proofmark_raft_log_flushes_total 7";
         check(flushes, Some(("raft: flushes of all three logs", 7)));

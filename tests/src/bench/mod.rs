@@ -59,6 +59,8 @@ pub(crate) struct Reading {
     at_us: u64,
     replicas: Vec<cpu::Sample>,
     own: cpu::Sample,
+    /// CPU seconds of all programs on the machine.
+    machine_s: f64,
     counts: ledger::Counts,
 }
 
@@ -67,7 +69,8 @@ impl Reading {
         let pids = cluster.replicas.iter().map(|replica| replica.pid());
         let replicas = pids.map(cpu::Sample::of).collect::<Result<_, _>>()?;
         let own = cpu::Sample::of(std::process::id())?;
+        let machine_s = cpu::machine_s()?;
         let counts = ledger::Counts::of(cluster)?;
-        Ok(Reading { at_us: load.now_us(), replicas, own, counts })
+        Ok(Reading { at_us: load.now_us(), replicas, own, machine_s, counts })
     }
 }

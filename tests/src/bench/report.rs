@@ -35,9 +35,15 @@ fn write_all(text: &mut String, findings: &Findings<'_>) -> std::fmt::Result {
     writeln!(text, "bench ingest: 3 replicas as processes, flush on, leader {}", findings.leader)?;
     writeln!(
         text,
-        "{} agents, batches of {} results, {} in flight each, {} checks at 1 s each, {seconds:.1} s \
-         after {} s of warm-up\n",
-        plan.agents, plan.results, plan.in_flight, plan.checks, plan.warm_up_s
+        "{} agents, {} batches in flight each, {} checks at 1 s each; {seconds:.1} s after {} s of \
+         warm-up",
+        plan.agents, plan.in_flight, plan.checks, plan.warm_up_s
+    )?;
+    let floor = &findings.floor;
+    writeln!(
+        text,
+        "a batch: {} results, a signed leaf of {} bytes, a payload of {} bytes\n",
+        plan.results, floor.leaf_bytes, floor.payload_bytes
     )?;
     write_rates(text, &acks, seconds)?;
     write_counts(text, findings)?;
@@ -65,13 +71,16 @@ fn write_rates(text: &mut String, acks: &[Acked], seconds: f64) -> std::fmt::Res
 }
 
 fn write_counts(text: &mut String, findings: &Findings<'_>) -> std::fmt::Result {
-    for (what, count) in findings.after.counts.since(&findings.before.counts) {
-        row(text, what, count as f64, "")?;
+    let (before, after) = (&findings.before.counts, &findings.after.counts);
+    count(text, "Busy answers", after.busy_since(before))?;
+    for (what, since) in after.since(before) {
+        count(text, what, since)?;
     }
-    let sum = |of: fn(&Tally) -> u64| findings.tally.iter().map(of).sum::<u64>() as f64;
-    row(text, "streams that ended or did not open", sum(|tally| tally.reconnects), "")?;
-    row(text, "refusals that say: again later", sum(|tally| tally.retries), "")?;
-    let share = 100.0 * sum(|tally| tally.repeated) / sum(|tally| tally.seq_end - 1).max(1.0);
+    let sum = |of: fn(&Tally) -> u64| findings.tally.iter().map(of).sum::<u64>();
+    count(text, "streams that ended or did not open", sum(|tally| tally.reconnects))?;
+    count(text, "refusals that say: again later", sum(|tally| tally.retries))?;
+    let results = sum(|tally| tally.seq_end - 1).max(1);
+    let share = 100.0 * sum(|tally| tally.repeated) as f64 / results as f64;
     row(text, "results that repeat an instant", share, "% (not new to the objective)")?;
     writeln!(text)
 }
@@ -94,7 +103,8 @@ fn write_stages(text: &mut String, findings: &Findings<'_>, results: f64) -> std
     for (name, cpu_s) in &stages.unknown {
         line(&format!("  {name}"), *cpu_s, "of all others")?;
     }
-    line("sum", stages.total(), "")?;
+    let total = stages.total();
+    line("sum", total, &format!("{:.0} results per CPU-second", results / total.max(0.01)))?;
     for (name, does) in
         [("load-sign", "the agents' results, roots and signatures"), ("load-send", "their uplinks")]
     {
@@ -102,6 +112,9 @@ fn write_stages(text: &mut String, findings: &Findings<'_>, results: f64) -> std
         let cpu_s = own.iter().filter(|used| used.name == name).map(|used| used.cpu_s).sum();
         line(name, cpu_s, does)?;
     }
+    let ours = stages.total() + after.own.cpu_s_since(&before.own);
+    let others = (after.machine_s - before.machine_s - ours).max(0.0);
+    line("other programs", others, "not ours: what the cores did besides")?;
     writeln!(text)
 }
 
@@ -135,6 +148,10 @@ fn write_proof(text: &mut String, findings: &Findings<'_>) -> std::fmt::Result {
         "results in the log {}, acknowledged {}: none missing, none doubled, all roots equal",
         proof.results, proof.acknowledged
     )
+}
+
+fn count(text: &mut String, name: &str, value: u64) -> std::fmt::Result {
+    writeln!(text, "  {name:<36} {value:>10}")
 }
 
 fn row(text: &mut String, name: &str, value: f64, unit: &str) -> std::fmt::Result {

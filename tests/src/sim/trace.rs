@@ -35,7 +35,7 @@ impl Trace {
 
 fn show(event: &Event) -> String {
     match event {
-        Event::Tick { node } => format!("tick n{}", node + 1),
+        Event::Tick { node, .. } => format!("tick n{}", node + 1),
         Event::Deliver { message: m } => format!(
             "n{} -> n{} {:?} term={} log={}/{} commit={} entries={} reject={}",
             m.from,

@@ -20,15 +20,40 @@ const HEALING_MS_MAX: u64 = 60_000;
 
 /// Something that will happen at its time.
 pub(super) enum Event {
-    Tick { node: usize },
-    Deliver { message: Box<Message> },
-    Flushed { node: usize, life: u64 },
-    Apply { node: usize, life: u64 },
-    Save { node: usize },
-    Request { node: usize, request: Request },
-    Answer { client: usize, number: u64, outcome: ProposalOutcome },
-    Wake { client: usize },
-    Restart { node: usize },
+    /// `again`: the node's clock goes on; otherwise it only jumps.
+    Tick {
+        node: usize,
+        again: bool,
+    },
+    Deliver {
+        message: Box<Message>,
+    },
+    Flushed {
+        node: usize,
+        life: u64,
+    },
+    Apply {
+        node: usize,
+        life: u64,
+    },
+    Save {
+        node: usize,
+    },
+    Request {
+        node: usize,
+        request: Request,
+    },
+    Answer {
+        client: usize,
+        number: u64,
+        outcome: ProposalOutcome,
+    },
+    Wake {
+        client: usize,
+    },
+    Restart {
+        node: usize,
+    },
     Nemesis,
 }
 
@@ -86,7 +111,7 @@ impl World {
     fn plan_beginning(&mut self) {
         for node in 0..self.replicas.len() {
             self.plan(0, Event::Restart { node });
-            self.plan(self.tick_ms[node], Event::Tick { node });
+            self.plan(self.tick_ms[node], Event::Tick { node, again: true });
             self.plan(2_000, Event::Save { node });
         }
         for client in 0..self.clients.len() {
@@ -124,6 +149,14 @@ impl World {
         self.queue.insert((self.now_ms + in_ms, self.planned), event);
     }
 
+    /// A message under way of which `is_it` holds.
+    pub(super) fn find_message(&self, is_it: impl Fn(&Message) -> bool) -> Option<&Message> {
+        self.queue.values().find_map(|event| match event {
+            Event::Deliver { message } if is_it(message) => Some(&**message),
+            _ => None,
+        })
+    }
+
     fn is_settled(&self) -> bool {
         let committed = self.oracle.committed_count();
         self.clients.iter().all(Client::is_idle)
@@ -135,7 +168,7 @@ impl World {
         self.now_ms = at_ms;
         self.trace.event(at_ms, &event);
         match event {
-            Event::Tick { node } => self.tick(node),
+            Event::Tick { node, again } => self.tick(node, again),
             Event::Deliver { message } => self.deliver(*message),
             Event::Flushed { node, life } => self.flushed(node, life),
             Event::Apply { node, life } => self.apply(node, life),
@@ -148,8 +181,10 @@ impl World {
         }
     }
 
-    fn tick(&mut self, node: usize) -> Result<(), String> {
-        self.plan(self.tick_ms[node], Event::Tick { node });
+    fn tick(&mut self, node: usize, again: bool) -> Result<(), String> {
+        if again {
+            self.plan(self.tick_ms[node], Event::Tick { node, again });
+        }
         let Some(driver) = &mut self.replicas[node].driver else { return Ok(()) };
         driver.tick();
         self.ticks[node] += 1;

@@ -99,19 +99,33 @@ impl World {
         open
     }
 
-    /// Moves the clock in small steps until `batches` more batches were accepted.
+    /// Moves the clock in small steps until `batches` more batches were accepted. Between steps
+    /// every check that runs may end, so that only the schedule decides what is late.
     async fn run_for(&mut self, batches: usize) {
+        let (clock, metrics) = (self.clock.clone(), self.metrics.clone());
+        let ticking = async {
+            loop {
+                tick(&clock).await;
+                while metrics.gauge(Gauge::ChecksRunning) > 0 {
+                    breathe().await;
+                }
+            }
+        };
+        self.accept_while(ticking, batches).await;
+    }
+
+    /// The same, but the clock does not wait for checks.
+    async fn run_impatiently_for(&mut self, batches: usize) {
         let clock = self.clock.clone();
         let ticking = async {
             loop {
-                clock.advance_ms(100);
-                // Lets the loop, its checks and the spool's thread come to rest.
-                for _ in 0..200 {
-                    tokio::task::yield_now().await;
-                }
-                tokio::time::sleep(std::time::Duration::from_micros(200)).await;
+                tick(&clock).await;
             }
         };
+        self.accept_while(ticking, batches).await;
+    }
+
+    async fn accept_while(&mut self, ticking: impl Future<Output = ()>, batches: usize) {
         let accepting = async {
             for _ in 0..batches {
                 self.accept().await;
@@ -161,6 +175,20 @@ impl World {
         let results = self.accepted.iter().flat_map(|open| &open.results);
         results.map(|result| result.outcome.slug()).collect()
     }
+}
+
+/// Moves the clock on and lets the loop see it.
+async fn tick(clock: &Clock) {
+    clock.advance_ms(100);
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    breathe().await;
+}
+
+/// Gives real sockets and the spool's thread a turn. Paces the loops that poll; decides nothing.
+async fn breathe() {
+    tokio::time::sleep(std::time::Duration::from_micros(200)).await;
 }
 
 fn tcp_check(name: &str, port: u16) -> String {
@@ -231,8 +259,7 @@ async fn without_an_aggregator_results_wait_on_disk_and_arrive_in_order_later() 
     // A start that meets no aggregator: kept specs, kept chain.
     let mut second = World::start(dir.path(), clock.clone()).knowing(&first);
     while second.metrics.gauge(Gauge::SequenceNext) < first.next_seq + 5 {
-        clock.advance_ms(100);
-        tokio::time::sleep(std::time::Duration::from_micros(200)).await;
+        tick(&clock).await;
     }
     assert!(second.batches.try_recv().is_err(), "nothing is sent before a welcome");
     second.kill().await;
@@ -262,7 +289,7 @@ async fn a_check_that_is_still_running_is_skipped_as_overrun_and_a_busy_agent_sa
     let mut world = World::start_with(dir.path(), clock, "concurrent_checks_max: 1\n");
     world.welcome().await;
     world.specs(1, format!("{slow}---\n{slower}")).await;
-    world.run_for(3).await;
+    world.run_impatiently_for(3).await;
     let expect = BTreeSet::from(["skipped_busy", "skipped_overrun"]);
     assert!(world.slugs().is_subset(&expect), "{:?}", world.slugs());
     assert_eq!(world.slugs(), expect);
@@ -280,8 +307,7 @@ async fn damage_on_disk_is_told_once_an_aggregator_confirms_that_it_was_not_acce
     // These wait on disk: nobody acknowledges them.
     let sealed = first.metrics.counter(Counter::BatchesSealed);
     while first.metrics.counter(Counter::BatchesSealed) < sealed + 4 {
-        clock.advance_ms(100);
-        tokio::time::sleep(std::time::Duration::from_micros(200)).await;
+        tick(&clock).await;
     }
     first.kill().await;
     damage_second_record(&dir.path().join("spool"));

@@ -7,6 +7,9 @@ use proofmark_evidence::{
 use super::*;
 use crate::spool::Damage;
 
+/// Where the results of spooled batches end.
+const UNTIL_MS: u64 = 8_000;
+
 /// An outbox and the spool it orders about.
 struct World {
     outbox: Outbox,
@@ -59,7 +62,7 @@ fn end_of(spool: &[Record]) -> Chain {
 impl World {
     fn on(spool: Vec<Record>, lost: Option<Lost>) -> World {
         let newest = spool.last().map(|record| record.batch.clone());
-        let outbox = Outbox::new(1, newest.as_ref(), lost);
+        let outbox = Outbox::new(1, newest.as_ref(), UNTIL_MS, lost);
         World { outbox, spool, lost: vec![], sent: vec![], time_ms: 100_000 }
     }
 
@@ -72,7 +75,7 @@ impl World {
     /// Seals one batch if that is possible now.
     fn measure(&mut self) -> bool {
         let Some(chain) = self.outbox.chain_to_seal() else { return false };
-        self.outbox.sealed(seal(&chain, self.time_ms), self.time_ms);
+        self.outbox.sealed(seal(&chain, self.time_ms), self.time_ms, self.time_ms + 2);
         self.time_ms += 1_000;
         self.work();
         true
@@ -100,9 +103,9 @@ impl World {
         match order {
             Order::Append(record) => {
                 assert_eq!(end_of(&self.spool).next_seq, record.seq_first, "a hole in the spool");
-                let Record { epoch, seq_end, .. } = record;
+                let seq_end = record.seq_end;
                 self.spool.push(record);
-                Report::Appended { epoch, seq_end, bytes: 0 }
+                Report::Appended { seq_end, bytes: 0 }
             }
             Order::Fetch { seq, .. } => {
                 let found = self.spool.iter().find(|record| record.seq_end > seq);
@@ -153,7 +156,7 @@ fn acks_do_not_go_back_when_another_node_knows_less() {
     world.welcome(end_of(&spool));
     assert_eq!(world.sent, []);
     world.welcome(end_of(&spool[..1]));
-    assert_eq!((world.sent, world.lost), (vec![], vec![]));
+    assert_eq!(world.sent, []);
     world.outbox.resend_from(3);
     world.work();
     assert_eq!(world.sent, [3, 5]);
@@ -178,7 +181,7 @@ fn batches_on_another_chain_are_set_aside_and_told_as_lost() {
     spool.extend(spool_of(3, end_of(&common)));
     let mut world = World::on(spool, None);
     world.welcome(chain_after(&theirs.batch).expect("a batch"));
-    assert_eq!(world.lost, [Lost { since_ms: 2_000 }]);
+    assert_eq!(world.lost, [Lost { since_ms: 2_000, until_ms: UNTIL_MS }]);
     assert!(world.measure());
     assert_eq!(world.sent, [7]);
 }
@@ -186,7 +189,7 @@ fn batches_on_another_chain_are_set_aside_and_told_as_lost() {
 #[test]
 fn after_damage_nothing_is_sealed_until_a_welcome_confirms_the_loss() {
     let spool = spool_of(2, start());
-    let lost = Lost { since_ms: 2_001 };
+    let lost = Lost { since_ms: 2_001, until_ms: 3_000 };
     let mut world = World::on(spool.clone(), Some(lost));
     assert!(!world.measure());
     world.welcome(end_of(&spool[..1]));
@@ -198,7 +201,7 @@ fn after_damage_nothing_is_sealed_until_a_welcome_confirms_the_loss() {
 #[test]
 fn after_damage_of_what_had_arrived_nothing_is_lost() {
     let whole = spool_of(4, start());
-    let lost = Lost { since_ms: 2_001 };
+    let lost = Lost { since_ms: 2_001, until_ms: 3_000 };
     let mut world = World::on(whole[..2].to_vec(), Some(lost));
     world.welcome(end_of(&whole));
     assert!(world.measure());
@@ -212,7 +215,7 @@ fn a_batch_that_will_never_be_taken_is_replaced_under_its_own_numbers() {
     world.welcome(end_of(&spool[..1]));
     world.outbox.discard_oldest();
     world.work();
-    assert_eq!(world.lost, [Lost { since_ms: 2_000 }]);
+    assert_eq!(world.lost, [Lost { since_ms: 2_000, until_ms: UNTIL_MS }]);
     assert_eq!(world.outbox.chain_to_seal(), Some(end_of(&spool[..1])));
     assert!(world.measure());
     assert_eq!(world.sent, [3, 5, 3]);
@@ -223,21 +226,21 @@ fn a_batch_on_its_way_to_disk_is_lost_with_the_chain_it_was_made_for() {
     let spool = spool_of(5, start());
     let mut world = World::on(spool[..2].to_vec(), None);
     let chain = world.outbox.chain_to_seal().expect("known from the spool");
-    world.outbox.sealed(seal(&chain, 9_000), 9_000);
+    world.outbox.sealed(seal(&chain, 9_000), 9_000, 9_002);
     world.welcome(end_of(&spool));
-    assert_eq!(world.lost, [Lost { since_ms: 9_000 }]);
+    assert_eq!(world.lost, [Lost { since_ms: 9_000, until_ms: 9_002 }]);
     assert!(world.measure());
     assert_eq!(world.sent, [11]);
 }
 
 #[test]
 fn a_batch_that_cannot_be_written_is_tried_again_with_the_same_bytes() {
-    let mut outbox = Outbox::new(1, None, None);
+    let mut outbox = Outbox::new(1, None, 0, None);
     outbox.connected(1, Hash::ZERO);
     while outbox.next_order().is_some() {}
     outbox.report(Report::Rejoined(Damage { files: vec![] }));
     let record = seal(&outbox.chain_to_seal().expect("welcome"), 5_000);
-    outbox.sealed(record.clone(), 5_000);
+    outbox.sealed(record.clone(), 5_000, 5_002);
     let Some(Order::Append(first)) = outbox.next_order() else { panic!("an append") };
     let fault = SpoolFault::Full { expected: 1, got: 2 };
     outbox.report(Report::NotAppended { record: first, fault });

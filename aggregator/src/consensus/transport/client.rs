@@ -44,11 +44,7 @@ impl Dialer {
         peer: PeerAddress,
         handle: ConsensusHandle,
     ) -> Self {
-        let connector = Connector {
-            tls: TlsConnector::from(Arc::clone(&config.tls.client)),
-            address: peer.address.clone(),
-            name: peer_dns_name(peer.node_id),
-        };
+        let connector = Connector::new(config, &peer);
         Self { hello: hello(config), peer, connector, handle }
     }
 
@@ -63,7 +59,7 @@ impl Dialer {
     async fn dial_for_ever(&self, queues: &mut PeerQueues) {
         let mut redial_ms = PEER_REDIAL_MS_MIN;
         loop {
-            match self.connect().await {
+            match self.connector.connect().await {
                 Ok(channel) => {
                     tracing::info!(peer = self.peer.node_id, "peer connected");
                     redial_ms = PEER_REDIAL_MS_MIN;
@@ -78,19 +74,6 @@ impl Dialer {
             refuse_while(queues, Duration::from_millis(redial_ms)).await;
             redial_ms = (redial_ms * 2).min(PEER_REDIAL_MS_MAX);
         }
-    }
-
-    async fn connect(&self) -> Result<Channel, tonic::transport::Error> {
-        let timeout = Duration::from_millis(PEER_TIMEOUT_MS);
-        // The scheme is http because the connector below brings the TLS: tonic must not add any.
-        let uri = format!("http://{}", self.connector.name);
-        Endpoint::from_shared(uri)?
-            .connect_timeout(timeout)
-            .http2_keep_alive_interval(Duration::from_millis(PEER_KEEPALIVE_MS))
-            .keep_alive_timeout(timeout)
-            .keep_alive_while_idle(true)
-            .connect_with_connector(self.connector.clone())
-            .await
     }
 
     /// Both conversations over one connection; the first that ends, ends both.
@@ -209,6 +192,29 @@ struct Connector {
     name: String,
 }
 
+impl Connector {
+    fn new(config: &TransportConfig, peer: &PeerAddress) -> Self {
+        Self {
+            tls: TlsConnector::from(Arc::clone(&config.tls.client)),
+            address: peer.address.clone(),
+            name: peer_dns_name(peer.node_id),
+        }
+    }
+
+    async fn connect(&self) -> Result<Channel, tonic::transport::Error> {
+        let timeout = Duration::from_millis(PEER_TIMEOUT_MS);
+        // The scheme is http because the connector below brings the TLS: tonic must not add any.
+        let uri = format!("http://{}", self.name);
+        Endpoint::from_shared(uri)?
+            .connect_timeout(timeout)
+            .http2_keep_alive_interval(Duration::from_millis(PEER_KEEPALIVE_MS))
+            .keep_alive_timeout(timeout)
+            .keep_alive_while_idle(true)
+            .connect_with_connector(self.clone())
+            .await
+    }
+}
+
 type Dialling = Pin<Box<dyn Future<Output = io::Result<TokioIo<TlsStream<TcpStream>>>> + Send>>;
 
 impl Service<Uri> for Connector {
@@ -228,5 +234,23 @@ impl Service<Uri> for Connector {
             let name = ServerName::try_from(name).map_err(io::Error::other)?;
             Ok(TokioIo::new(tls.connect(name, stream).await?))
         })
+    }
+}
+
+/// What only the tests do.
+#[cfg(test)]
+pub(super) mod tests_only {
+    use super::*;
+
+    /// Opens a stream with one empty frame and closes it; the status is the server's verdict.
+    pub(in super::super) async fn introduce(
+        config: &TransportConfig,
+        peer: &PeerAddress,
+    ) -> Result<(), tonic::Status> {
+        let connector = Connector::new(config, peer);
+        let channel =
+            connector.connect().await.map_err(|f| tonic::Status::unavailable(f.to_string()))?;
+        let frame = RaftMessages { from: Some(hello(config)), messages: Vec::new() };
+        PeerClient::new(channel).raft(tokio_stream::once(frame)).await.map(drop)
     }
 }

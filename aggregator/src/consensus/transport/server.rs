@@ -105,7 +105,10 @@ impl Service {
                 self.check_hello(caller, frame.from.as_ref())?;
                 introduced = true;
             }
-            frame.messages.into_iter().try_for_each(|message| self.take_message(caller, message))?;
+            frame
+                .messages
+                .into_iter()
+                .try_for_each(|message| self.take_message(caller, message))?;
         }
         Ok(())
     }

@@ -1,0 +1,267 @@
+//! Three replicas, real threads, real TLS, over loopback.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proofmark_evidence::Origin;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::clock::Clock;
+use crate::command::{Command, Reply};
+use crate::consensus::driver::DriverConfig;
+use crate::consensus::log_store::{LogIdentity, LogStore};
+use crate::consensus::{Applier, Consensus, ConsensusStatus, ProposalOutcome, Role};
+use crate::identity::{ClusterPlan, NodeIdentity, NodePlan};
+use crate::limits::LOG_TAIL_BYTES_MAX;
+
+/// Counts commands; keeps every entry's bytes.
+#[derive(Default)]
+struct Journal(Vec<Vec<u8>>);
+
+impl Applier for Journal {
+    fn apply(&mut self, _: u64, data: &[u8]) -> Vec<Reply> {
+        if data.is_empty() {
+            return Vec::new();
+        }
+        let commands = crate::command::Entry::decode(data).unwrap().commands.len();
+        self.0.push(data.to_vec());
+        vec![Reply::Done; commands]
+    }
+}
+
+struct Node {
+    consensus: Consensus<Journal>,
+    transport: JoinHandle<()>,
+    shutdown: oneshot::Sender<()>,
+}
+
+/// Identities, addresses and directories of a cluster; nodes come and go.
+struct Cluster {
+    identities: Vec<NodeIdentity>,
+    peers: Vec<PeerAddress>,
+    dir: tempfile::TempDir,
+    nodes: Vec<Option<Node>>,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let identities = identities(dir.path());
+        let mut listeners = Vec::new();
+        let mut peers = Vec::new();
+        for identity in &identities {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            peers.push(PeerAddress { node_id: identity.node_id, address });
+            listeners.push(listener);
+            let log = dir.path().join(format!("log-{}", identity.node_id));
+            LogStore::create(&log, log_identity(identity), &[1, 2, 3]).unwrap();
+        }
+        let mut cluster = Self { identities, peers, dir, nodes: Vec::new() };
+        for (node, listener) in listeners.into_iter().enumerate() {
+            let started = cluster.start_node(node, listener);
+            cluster.nodes.push(Some(started));
+        }
+        cluster
+    }
+
+    fn start_node(&self, node: usize, listener: TcpListener) -> Node {
+        let identity = &self.identities[node];
+        let (transport, outbox) = Transport::new(self.transport_config(node));
+        let log = self.dir.path().join(format!("log-{}", identity.node_id));
+        let log = LogStore::open(&log, log_identity(identity)).unwrap();
+        let config = DriverConfig {
+            node_id: identity.node_id,
+            applied: 0,
+            jitter_seed: 7,
+            tail_bytes_max: LOG_TAIL_BYTES_MAX,
+        };
+        let journal = Journal::default();
+        let consensus = Consensus::start(&config, log, journal, outbox, Clock::system()).unwrap();
+        let (shutdown, stopped) = oneshot::channel();
+        let stopped = async { drop(stopped.await) };
+        let run = transport.run(consensus.handle(), listener, stopped);
+        #[expect(clippy::disallowed_methods, reason = "the node owns and awaits it")]
+        let transport = tokio::spawn(run);
+        Node { consensus, transport, shutdown }
+    }
+
+    fn transport_config(&self, node: usize) -> TransportConfig {
+        let identity = &self.identities[node];
+        let peers = self.peers.iter().filter(|peer| peer.node_id != identity.node_id);
+        TransportConfig {
+            node_id: identity.node_id,
+            log_id: identity.log_id(),
+            peers: peers.cloned().collect(),
+            tls: PeerTls {
+                server: identity.peer_server_config().unwrap(),
+                client: identity.peer_client_config().unwrap(),
+            },
+        }
+    }
+
+    async fn stop_node(&mut self, node: usize) -> Journal {
+        let Node { consensus, transport, shutdown } = self.nodes[node].take().unwrap();
+        shutdown.send(()).unwrap();
+        transport.await.unwrap();
+        tokio::task::spawn_blocking(|| consensus.stop()).await.unwrap()
+    }
+
+    async fn restart_node(&mut self, node: usize) {
+        let address = &self.peers[node].address;
+        let listener = TcpListener::bind(address).await.unwrap();
+        self.nodes[node] = Some(self.start_node(node, listener));
+    }
+
+    fn handle(&self, node: usize) -> ConsensusHandle {
+        self.nodes[node].as_ref().unwrap().consensus.handle()
+    }
+
+    fn running(&self) -> Vec<usize> {
+        (0..3).filter(|node| self.nodes[*node].is_some()).collect()
+    }
+
+    /// Waits until every running node follows the same running leader.
+    async fn leader(&self) -> usize {
+        let mut leader = None;
+        for node in self.running() {
+            let is_led = |status: &ConsensusStatus| {
+                let running = |id: u64| self.nodes[id as usize - 1].is_some();
+                status.leader.is_some_and(running)
+            };
+            leader = wait_for(self.handle(node).status(), is_led).await.leader;
+        }
+        leader.unwrap() as usize - 1
+    }
+
+    /// Proposes on one node until it is applied, as ingest would have its agents do.
+    async fn propose(&self, node: usize) {
+        loop {
+            match self.handle(node).propose(Command::Tick).await {
+                ProposalOutcome::Applied(reply) => return assert_eq!(reply, Reply::Done),
+                ProposalOutcome::TooLarge { .. } => panic!("a tick is small"),
+                ProposalOutcome::Busy { .. }
+                | ProposalOutcome::Lost
+                | ProposalOutcome::NotLeader { .. } => {
+                    let mut status = self.handle(node).status();
+                    let _ = tokio::time::timeout(Duration::from_millis(50), status.changed()).await;
+                }
+            }
+        }
+    }
+}
+
+async fn wait_for(
+    mut status: watch::Receiver<ConsensusStatus>,
+    is_so: impl FnMut(&ConsensusStatus) -> bool,
+) -> ConsensusStatus {
+    let patience = Duration::from_secs(30);
+    *tokio::time::timeout(patience, status.wait_for(is_so)).await.expect("in time").unwrap()
+}
+
+fn identities(dir: &std::path::Path) -> Vec<NodeIdentity> {
+    let name = |id: u64| ["a", "b", "c"][id as usize - 1].to_owned();
+    let node = |id| NodePlan { id, name: name(id), hosts: Vec::new() };
+    let origin = Origin::parse("transport.example/log").unwrap();
+    let plan = ClusterPlan { origin, nodes: vec![node(1), node(2), node(3)], operator: "o".into() };
+    let first = dir.join("identity-1");
+    let now_ms = Clock::system().unix_ms();
+    let mut identities = vec![NodeIdentity::create_cluster(&first, &plan, now_ms).unwrap()];
+    for id in [2, 3] {
+        let bundle = first.join(format!("node-{id}.bundle"));
+        let own = dir.join(format!("identity-{id}"));
+        identities.push(NodeIdentity::from_bundle(&own, &bundle).unwrap());
+    }
+    identities
+}
+
+fn log_identity(identity: &NodeIdentity) -> LogIdentity {
+    LogIdentity { log_id: identity.log_id().0, node_id: identity.node_id }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_replicas_agree_through_forwards_and_a_lost_leader() {
+    let mut cluster = Cluster::start().await;
+    let leader = cluster.leader().await;
+    // From every node: two of them forward.
+    for node in 0..3 {
+        cluster.propose(node).await;
+    }
+    // The leader goes, another takes over, and the old one catches up from its log.
+    cluster.stop_node(leader).await;
+    let next = cluster.leader().await;
+    assert_ne!(next, leader);
+    for node in cluster.running() {
+        cluster.propose(node).await;
+    }
+    cluster.restart_node(leader).await;
+    cluster.propose(leader).await;
+    let last = wait_for(cluster.handle(next).status(), |s| s.applied == s.commit).await.commit;
+    let mut journals = Vec::new();
+    for node in 0..3 {
+        wait_for(cluster.handle(node).status(), |status| status.applied >= last).await;
+    }
+    for node in 0..3 {
+        journals.push(cluster.stop_node(node).await.0);
+    }
+    // The restarted node applied everything again, and all of it is the same on each.
+    assert!(journals.iter().all(|journal| *journal == journals[0]), "{journals:?}");
+    assert!(journals[0].len() >= 6, "three, two and one command in as many entries");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_and_another_cluster_are_refused() {
+    let mut cluster = Cluster::start().await;
+    cluster.leader().await;
+    let mut config = cluster.transport_config(0);
+    config.log_id = proofmark_evidence::sha256(b"another log");
+    // Node 1's certificate, another cluster's hello: the stream to node 2 ends with a status.
+    let status = client::tests_only::introduce(&config, &cluster.peers[1]).await.unwrap_err();
+    assert!(status.message().starts_with("wrong_cluster"), "{status}");
+    config = cluster.transport_config(0);
+    config.node_id = 3;
+    let status = client::tests_only::introduce(&config, &cluster.peers[1]).await.unwrap_err();
+    assert!(status.message().starts_with("wrong_node"), "{status}");
+    // No certificate at all: TLS ends it.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let anonymous = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    config.tls.client = Arc::new(anonymous);
+    assert!(client::tests_only::introduce(&config, &cluster.peers[1]).await.is_err());
+    for node in 0..3 {
+        cluster.stop_node(node).await;
+    }
+}
+
+#[tokio::test]
+async fn a_group_of_one_leads_itself_at_once_and_remembers() {
+    let dir = tempfile::tempdir().unwrap();
+    let identity = LogIdentity { log_id: [1; 32], node_id: 1 };
+    LogStore::create(dir.path(), identity, &[1]).unwrap();
+    let (node_id, jitter_seed, tail_bytes_max) = (1, 0, LOG_TAIL_BYTES_MAX);
+    let config = DriverConfig { node_id, applied: 0, jitter_seed, tail_bytes_max };
+    for life in 1..=2 {
+        let log = LogStore::open(dir.path(), identity).unwrap();
+        let (outbox, journal) = (Outbox::default(), Journal::default());
+        let clock = Clock::system();
+        let consensus = Consensus::start(&config, log, journal, outbox, clock).unwrap();
+        let handle = consensus.handle();
+        wait_for(handle.status(), |status| status.role == Role::Leader).await;
+        let both = tokio::join!(handle.propose(Command::Tick), handle.propose(Command::Tick));
+        let done = ProposalOutcome::Applied(Reply::Done);
+        assert_eq!(both, (done.clone(), done));
+        let journal = tokio::task::spawn_blocking(|| consensus.stop()).await.unwrap();
+        let commands = |entry: &Vec<u8>| crate::command::Entry::decode(entry).unwrap().commands;
+        assert_eq!(journal.0.iter().flat_map(commands).count(), 2 * life);
+        assert_eq!(
+            handle.propose(Command::Tick).await,
+            ProposalOutcome::Busy { retry_after_ms: crate::limits::BUSY_RETRY_MS },
+            "after the end nothing waits for ever"
+        );
+    }
+}

@@ -4,15 +4,17 @@ mod replicas;
 mod sequence;
 
 use proofmark_evidence::{
-    CoverageRow, Decision, DecisionKind, Hash, Header, KeyChangeKind, LeafKind, Outcome,
-    SigningKey, SilenceChange, sha256,
+    CoverageRow, Decision, DecisionKind, Header, KeyChangeKind, LeafKind, Outcome, SigningKey,
+    SilenceChange, sha256,
 };
 use proofmark_slo::decode_reports;
 
 use super::fixture::*;
 use super::*;
 
-/// The log-signed leaves among effects, with their payloads.
+type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The decisions among effects, with their payloads.
 fn decisions(effects: &[Effect]) -> Vec<(Decision, Vec<u8>)> {
     let decisions = effects.iter().filter_map(|effect| match effect {
         Effect::Append {
@@ -139,6 +141,7 @@ fn a_spec_is_applied_whole_or_not_at_all() {
     let effective_at_ms = world.now_ms + 5_000;
     let applied = Reply::Applied { revision: 2, effective_at_ms };
     assert_eq!(world.reply(apply_spec(&SPEC.replace("0.99", "0.9"))), applied);
+    assert_ne!(world.state.specs().in_force(), &before);
     let nameless = Command::ApplySpec { author: String::new(), text: SPEC.to_owned() };
     assert!(matches!(
         world.reply(nameless),
@@ -253,26 +256,64 @@ fn only_the_newest_failures_are_kept() {
 }
 
 #[test]
+fn what_is_gone_from_the_state_is_gone_from_its_rows() {
+    let mut world = World::new(1);
+    world.reply(token(1, None, START_MS));
+    world.reply(Command::Seal { size: 1, root: sha256(b"root") });
+    let is_removed = |row: &RowChange| row.1.is_none();
+    assert_eq!(world.state.take_dirty_rows().iter().filter(|row| is_removed(row)).count(), 0);
+    world.reply(cosigned(1, 1, sha256(b"root")));
+    world.now_ms += crate::limits::TOKEN_KEPT_MS;
+    world.reply(token(2, None, world.now_ms));
+    let rows = world.state.take_dirty_rows();
+    let removed: Vec<u8> =
+        rows.iter().filter(|row| is_removed(row)).map(|(key, _)| key[0]).collect();
+    assert_eq!(removed, [b'c', b't'], "the published seal and the token long expired");
+    let changed: Vec<u8> = world.state.take_dirty_rows().iter().map(|(key, _)| key[0]).collect();
+    assert_eq!(changed, [b'h'], "nothing is told twice but the head");
+}
+
+/// Tables carry checksums; should rot pass them all the same, it ends in a rebuild, not a panic.
+#[test]
+fn rotten_rows_never_panic() {
+    let mut world = World::new(1);
+    let mut agent = world.join("web-1", 1);
+    let due: Vec<u64> = agent.due(START_MS + 10_000).take(3).collect();
+    world.pass(60_000);
+    let failing = agent.batch(&due, FAILED);
+    world.reply(admit(&failing));
+    let changes = world.state.take_dirty_rows();
+    let whole: Rows = changes.into_iter().map(|(key, value)| (key, value.unwrap())).collect();
+    assert_eq!(State::from_rows(whole.clone()).unwrap().encode(), world.state.encode());
+    for row in 0..whole.len() {
+        for at in (0..whole[row].1.len()).step_by(5) {
+            let mut rows = whole.clone();
+            rows[row].1[at] ^= 0x41;
+            let _ = State::from_rows(rows);
+        }
+    }
+}
+
+#[test]
 fn rows_of_another_state_are_refused_with_what_is_wrong() {
     let mut world = World::new(1);
     world.join("web-1", 1);
-    let whole: Vec<(Vec<u8>, Vec<u8>)> = world
+    let whole: Rows = world
         .state
         .take_dirty_rows()
         .into_iter()
         .map(|(key, value)| (key, value.unwrap()))
         .collect();
     assert!(State::from_rows(whole.clone()).is_ok());
-    let check = |change: &dyn Fn(&mut Vec<(Vec<u8>, Vec<u8>)>), fault: &str| {
+    let check = |change: fn(&mut Rows), fault: &str| {
         let mut rows = whole.clone();
         change(&mut rows);
         let got = State::from_rows(rows).unwrap_err().to_string();
         assert!(got.starts_with(fault), "expected {fault}, got {got}");
     };
-    check(&|rows| rows.push((b"?x".to_vec(), Vec::new())), "state_row: tag");
-    check(&|rows| rows.push((Vec::new(), Vec::new())), "state_row: tag");
-    check(&|rows| rows[0].1[0] = 99, "state_row: encoding version: expected 1, got 99");
-    check(&|rows| rows.retain(|(key, _)| key[0] != b'g'), "state_invariant: 3 leaves");
-    check(&|rows| rows.iter_mut().for_each(|(_, value)| value.push(0)), "state_row: row");
-    assert_ne!(Hash::ZERO, sha256(&world.state.encode()));
+    check(|rows| rows.push((b"?x".to_vec(), Vec::new())), "state_row: tag");
+    check(|rows| rows.push((Vec::new(), Vec::new())), "state_row: tag");
+    check(|rows| rows[0].1[0] = 99, "state_row: encoding version: expected 1, got 99");
+    check(|rows| rows.retain(|(key, _)| key[0] != b'g'), "state_invariant: 3 leaves");
+    check(|rows| rows.iter_mut().for_each(|(_, value)| value.push(0)), "state_row: row");
 }

@@ -1,0 +1,199 @@
+//! What a log keeps through reopening, conflicts, crashes and damage.
+
+use super::*;
+
+const IDENTITY: LogIdentity = LogIdentity { log_id: [7; 32], node_id: 1 };
+
+fn entries(range: std::ops::Range<u64>, term: u64) -> Vec<Entry> {
+    let data = |index| format!("entry {index} of term {term}").into_bytes().into();
+    range.map(|index| Entry { index, term, data: data(index), ..Entry::default() }).collect()
+}
+
+fn task(entries: Vec<Entry>, hard_state: Option<(u64, u64, u64)>) -> WriteTask {
+    let hard_state = hard_state.map(|(term, vote, commit)| HardState {
+        term,
+        vote,
+        commit,
+        ..HardState::default()
+    });
+    WriteTask { number: 1, entries, hard_state, must_sync: true }
+}
+
+fn fresh() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    LogStore::create(dir.path(), IDENTITY, &[1, 2, 3]).unwrap();
+    dir
+}
+
+fn open(dir: &tempfile::TempDir) -> (LogStore, Recovered) {
+    LogStore::open(dir.path(), IDENTITY).unwrap()
+}
+
+/// Writes each group as one record, then opens the log again.
+fn write_and_reopen(dir: &tempfile::TempDir, groups: &[&[WriteTask]]) -> (LogStore, Recovered) {
+    let (store, _) = open(dir);
+    groups.iter().for_each(|group| store.write(group).unwrap());
+    drop(store);
+    open(dir)
+}
+
+#[test]
+fn a_new_log_holds_its_voters_and_nothing_else() {
+    let (_, recovered) = open(&fresh());
+    assert_eq!(recovered, Recovered { voters: vec![1, 2, 3], ..Recovered::default() });
+}
+
+#[test]
+fn what_was_written_is_there_after_reopening() {
+    let dir = fresh();
+    let group = [task(entries(1..4, 1), Some((1, 2, 0))), task(entries(4..6, 1), None)];
+    let newer_commit = [task(vec![], Some((1, 2, 3)))];
+    let (store, recovered) = write_and_reopen(&dir, &[&group, &newer_commit]);
+    assert_eq!(recovered.last_index, 5);
+    assert_eq!((recovered.hard_state.vote, recovered.hard_state.commit), (2, 3));
+    assert_eq!(store.fetch(1, 6, u64::MAX).unwrap(), entries(1..6, 1));
+    assert_eq!(store.bytes(), std::fs::metadata(only_file(&dir)).unwrap().len());
+}
+
+#[test]
+fn a_conflicting_suffix_is_replaced_in_one_stroke() {
+    let older = task(entries(1..9, 1), None);
+    let newer = task(entries(4..6, 2), None);
+    let oldest_of_all = task(entries(1..2, 3), None);
+    let kept = [entries(1..4, 1), entries(4..6, 2)].concat();
+    // In records of their own, and within one.
+    let groups: [&[&[WriteTask]]; 2] =
+        [&[&[older.clone()], &[newer.clone()]], &[&[older.clone(), newer.clone()]]];
+    for groups in groups {
+        let dir = fresh();
+        let (store, recovered) = write_and_reopen(&dir, groups);
+        assert_eq!(recovered.last_index, 5);
+        assert_eq!(store.fetch(1, 6, u64::MAX).unwrap(), kept);
+        assert!(store.fetch(6, 7, u64::MAX).is_err(), "the old suffix is gone");
+    }
+    let (store, _) = write_and_reopen(&fresh(), &[&[older, newer, oldest_of_all]]);
+    assert_eq!(store.fetch(1, 9, u64::MAX).unwrap(), entries(1..2, 3));
+}
+
+#[test]
+fn a_fetch_stops_at_its_byte_bound_but_gives_at_least_one_entry() {
+    let (store, _) = write_and_reopen(&fresh(), &[&[task(entries(1..9, 1), None)]]);
+    assert_eq!(store.fetch(3, 9, 0).unwrap(), entries(3..4, 1));
+    assert_eq!(store.fetch(1, 9, 60).unwrap(), entries(1..4, 1));
+}
+
+#[test]
+fn full_files_are_followed_by_new_ones() {
+    let dir = fresh();
+    let small = |dir: &Path| LogStore::open_with(dir, IDENTITY, 200).unwrap();
+    let (store, _) = small(dir.path());
+    (1..40).for_each(|index| store.write(&[task(entries(index..index + 1, 1), None)]).unwrap());
+    drop(store);
+    assert!(files::list(dir.path()).unwrap().len() > 5);
+    std::fs::write(dir.path().join("next.tmp"), b"a crash while the next file was made").unwrap();
+    let (store, recovered) = small(dir.path());
+    assert_eq!(recovered.last_index, 39);
+    assert_eq!(store.fetch(1, 40, u64::MAX).unwrap(), entries(1..40, 1));
+    let middle = files::list(dir.path()).unwrap()[2].1.clone();
+    std::fs::remove_file(middle).unwrap();
+    let refused = LogStore::open(dir.path(), IDENTITY).map(drop).unwrap_err();
+    assert!(matches!(refused, LogStoreFault::Damaged { what: "the file before it", .. }));
+}
+
+#[test]
+fn the_wrong_directory_is_refused_by_name() {
+    let dir = fresh();
+    let other = LogIdentity { node_id: 2, ..IDENTITY };
+    let refused = LogStore::open(dir.path(), other).map(drop).unwrap_err();
+    assert!(matches!(refused, LogStoreFault::Identity { .. }), "{refused}");
+    let refused = LogStore::create(dir.path(), other, &[1]).unwrap_err();
+    assert!(matches!(refused, LogStoreFault::Exists { node_id: 1, .. }), "{refused}");
+    for empty in [dir.path().join("nothing"), tempfile::tempdir().unwrap().keep()] {
+        let refused = LogStore::open(&empty, IDENTITY).map(drop).unwrap_err();
+        assert!(matches!(refused, LogStoreFault::Missing { .. }), "{refused}");
+    }
+}
+
+/// A power cut leaves any beginning of the last record: it is cut away, the rest stays, and the
+/// log goes on.
+#[test]
+fn an_unfinished_last_record_is_cut_away_at_every_length() {
+    let dir = three_records();
+    let file = only_file(&dir);
+    let whole = std::fs::read(&file).unwrap();
+    let last = files::scan(&file, 1, true).unwrap().records[2].1;
+    for len in last..whole.len() {
+        std::fs::write(&file, &whole[..len]).unwrap();
+        let (store, recovered) = open(&dir);
+        assert_eq!(recovered.last_index, 4, "cut at {len} of {}", whole.len());
+        store.write(&[task(entries(5..6, 9), None)]).unwrap();
+        drop(store);
+        assert_eq!(open(&dir).0.fetch(5, 6, 0).unwrap(), entries(5..6, 9));
+    }
+}
+
+/// Whatever byte rots: what was confirmed is never gone in silence. Only the last record can look
+/// like one that was never finished.
+#[test]
+fn a_damaged_byte_is_refused_wherever_a_record_follows() {
+    let dir = three_records();
+    let file = only_file(&dir);
+    let whole = std::fs::read(&file).unwrap();
+    let last = files::scan(&file, 1, true).unwrap().records[2].1;
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        std::fs::write(&file, &bytes).unwrap();
+        let opened = LogStore::open(dir.path(), IDENTITY).map(|(_, recovered)| recovered);
+        match opened {
+            Ok(recovered) => assert!(at >= last && recovered.last_index == 4, "byte {at}"),
+            Err(refused) => {
+                assert!(matches!(refused, LogStoreFault::Damaged { .. }), "byte {at}: {refused}");
+                assert!(at < last, "byte {at}: {refused}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bit_that_rots_while_the_log_is_open_is_found_by_the_reader() {
+    let dir = three_records();
+    let (store, _) = open(&dir);
+    let file = only_file(&dir);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let text = b"entry 2 of term 1";
+    let at = bytes.windows(text.len()).position(|window| window == text).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    assert_eq!(store.fetch(1, 2, 0).unwrap(), entries(1..2, 1));
+    let refused = store.fetch(2, 3, 0).unwrap_err();
+    assert!(refused.cause.starts_with("bad checksum"), "{refused}");
+}
+
+/// An agent's payload that holds a whole record of this very log does not make it one.
+#[test]
+fn a_record_inside_an_entry_is_only_data() {
+    let dir = three_records();
+    let forged = record::frame(6, b"\0\0\0", &FileHeader::NO_SALT);
+    let entry = Entry { index: 5, term: 2, data: forged.into(), ..Entry::default() };
+    let (store, _) = open(&dir);
+    store.write(&[task(vec![entry], None)]).unwrap();
+    drop(store);
+    let file = only_file(&dir);
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+    assert_eq!(open(&dir).1.last_index, 5, "the third record's; the fourth was unfinished");
+}
+
+fn three_records() -> tempfile::TempDir {
+    let dir = fresh();
+    let first = [task(entries(1..3, 1), Some((1, 2, 0)))];
+    let second = [task(entries(3..5, 1), None)];
+    let third = [task(entries(5..6, 1), Some((2, 0, 4)))];
+    write_and_reopen(&dir, &[&first, &second, &third]);
+    dir
+}
+
+fn only_file(dir: &tempfile::TempDir) -> PathBuf {
+    files::list(dir.path()).unwrap()[0].1.clone()
+}
