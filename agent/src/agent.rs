@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use proofmark_evidence::{MeasurementKind, OpenBatch, SealedBatch};
-use proofmark_proto::{JoinToken, TokenFault};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -17,7 +16,7 @@ use crate::admin;
 use crate::checks::Checks;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::identity::{Identity, IdentityConfig, IdentityFault};
+use crate::identity::{Identity, IdentityConfig, IdentityFault, JoinToken, TokenFault};
 use crate::metrics::Metrics;
 use crate::schedule::Planned;
 use crate::specs::SpecSet;

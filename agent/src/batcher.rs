@@ -238,7 +238,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{planned, planned_with_target};
+    use crate::tests::{planned, planned_with_target};
 
     const CHAIN: Chain = Chain { epoch: 1, next_seq: 41, previous: Hash::ZERO };
 

@@ -8,11 +8,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use proofmark_evidence::AgentName;
-use proofmark_proto as proto;
 use proofmark_spec::Faults;
 use proofmark_spec::form::{Fields, Slug, Value, read_one};
 
-use crate::limits;
+use crate::{identity, limits};
 
 /// A valid configuration: nothing in it is missing or out of range.
 #[derive(Clone, PartialEq, Eq)]
@@ -159,7 +158,7 @@ fn read_join_token(fields: &mut Fields<'_>) -> Option<Option<JoinToken>> {
 /// A token is never shown, not even a wrong one.
 fn read_token_text(value: &Value<'_>) -> Option<String> {
     let text = value.text()?;
-    match text.parse::<proto::JoinToken>() {
+    match text.parse::<identity::JoinToken>() {
         Ok(_) => Some(text.to_owned()),
         Err(_) => value.fault(Slug::OutOfRange, "a whole join token (pm1....)", "another text"),
     }

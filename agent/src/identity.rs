@@ -8,7 +8,7 @@
 //! | `tls.key.pem` | the separate TLS key |
 //! | `certificate.pem` | the TLS certificate and the CA that issued it and every aggregator's |
 //! | `policy` | C2SP tlog-policy: whose signatures make a checkpoint believable |
-//! | `enrolment` | name, epoch, origin, addresses; written last: while it is missing, nothing is enrolled |
+//! | `enrolment` | name, epoch, origin, addresses; written last: without it nothing is enrolled |
 //!
 //! Keys are made before the first request and kept through failed ones, so an enrolment whose
 //! answer was lost is asked again with the same key, and gets the same epoch.
@@ -22,13 +22,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use proofmark_evidence::{AgentName, Hash, Origin, Policy, SigningKey};
-use proofmark_proto::JoinToken;
 use rustls::ClientConfig;
 
 use crate::clock::Clock;
 use crate::limits::CERTIFICATE_WARN_DAYS;
 
 pub use fault::IdentityFault;
+pub use proofmark_proto::{JoinToken, TokenFault};
 
 use files::{Directory, Enrolled};
 

@@ -25,7 +25,7 @@ mod agent; // the loop that moves it all
 mod metrics;
 
 #[cfg(test)]
-mod testing;
+mod tests;
 
 pub use agent::{AgentFault, run};
 pub use checks::{Observation, run_check_once};

@@ -25,8 +25,8 @@ pub const BATCH_AGE_MS: Range = Range { min: 10, max: 60_000, default: 500 };
 pub const BATCH_RESULTS: Range = Range { min: 1, max: 2_000, default: 512 };
 
 /// Bytes of sealed batches on disk. Reached: the oldest stay, new results are counted, and the
-/// count is reported as `spool_full` when there is room again. Below two segments no segment could
-/// ever be deleted while another is written.
+/// count is reported as `spool_full` when there is room again. The smallest still holds several
+/// of the largest batches.
 pub const SPOOL_BYTES: Range = Range { min: 16 << 20, max: 1 << 40, default: 256 << 20 };
 
 /// Checks that run at one time. Reached: a due check is reported as `skipped_busy`. More at a time
@@ -78,8 +78,9 @@ pub const CPU_SAMPLE_MS: u64 = 250;
 
 // --- spool -------------------------------------------------------------------------------------
 
-/// Bytes of one segment file. Reached: the next batch opens a new segment. Small enough that
-/// acknowledged ones are deleted soon, large enough that a full spool is some dozens of files.
+/// Bytes of one segment file, and at most a quarter of the spool. Reached: the next batch opens a
+/// new segment. Small enough that acknowledged ones are deleted soon, large enough that a full
+/// spool is some dozens of files.
 pub const SEGMENT_BYTES_MAX: u64 = 8 << 20;
 
 /// Bytes of one record. A longer length in a file is damage, never an allocation.

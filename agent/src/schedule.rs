@@ -225,7 +225,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{planned, planned_every};
+    use crate::tests::{planned, planned_every};
 
     const AGENT: &str = "web-1";
 

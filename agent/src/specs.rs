@@ -81,7 +81,7 @@ fn path_in(data_dir: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::document;
+    use crate::tests::document;
 
     fn specs() -> SpecSet {
         let probe = "tcp: {address: '127.0.0.1:1'}";

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use proofmark_evidence::Origin;
-use proofmark_evidence::limits::NODES_COUNT_MAX;
+use proofmark_evidence::limits::{NODES_COUNT_MAX, ORIGIN_BYTES_MAX};
 use proofmark_spec::Faults;
 use proofmark_spec::form::{Fields, Slug, Value, read_one};
 
@@ -106,7 +106,8 @@ impl Config {
     /// Every other replica.
     pub fn peers_of(&self, node_id: u64) -> Vec<PeerAddress> {
         let others = self.nodes.iter().filter(|node| node.id != node_id);
-        let address = |node: &NodeEntry| PeerAddress { node_id: node.id, address: node.peers.clone() };
+        let address =
+            |node: &NodeEntry| PeerAddress { node_id: node.id, address: node.peers.clone() };
         others.map(address).collect()
     }
 
@@ -140,12 +141,11 @@ impl NodeEntry {
 }
 
 fn origin(value: &Value<'_>) -> Option<Origin> {
-    const EXPECTED: &str = "a log's name: a schema-less URL prefix without spaces or `+`";
-    let text = value.text()?;
-    match Origin::parse(text) {
-        Ok(origin) => Some(origin),
-        Err(_) => value.fault(Slug::BadName, EXPECTED, text),
-    }
+    let expected = format!(
+        "a log's name: a schema-less URL prefix of at most {ORIGIN_BYTES_MAX} bytes, without \
+         spaces or `+`"
+    );
+    value.word(Slug::BadName, &expected, |text| Origin::parse(text).ok())
 }
 
 fn listen(value: &Value<'_>) -> Option<Listen> {
@@ -154,15 +154,15 @@ fn listen(value: &Value<'_>) -> Option<Listen> {
     let grpc = fields.need("grpc", socket_address);
     let peers = fields.need("peers", socket_address);
     fields.finish();
-    Some(Listen { http: http?, grpc: grpc?, peers: peers? })
+    let listen = Listen { http: http?, grpc: grpc?, peers: peers? };
+    // Port 0 is another port each time.
+    let ports = [listen.http, listen.grpc, listen.peers].into_iter().filter(|at| at.port() > 0);
+    value.check_unique(&ports.collect::<Vec<_>>())?;
+    Some(listen)
 }
 
 fn socket_address(value: &Value<'_>) -> Option<SocketAddr> {
-    let text = value.text()?;
-    match text.parse() {
-        Ok(address) => Some(address),
-        Err(_) => value.fault(Slug::BadAddress, "address:port", text),
-    }
+    value.word(Slug::BadAddress, "IP address:port, like 127.0.0.1:7680", |text| text.parse().ok())
 }
 
 fn nodes(value: &Value<'_>) -> Option<Vec<NodeEntry>> {
@@ -173,7 +173,11 @@ fn nodes(value: &Value<'_>) -> Option<Vec<NodeEntry>> {
     }
     let ids: Vec<u64> = nodes.iter().map(|node| node.id).collect();
     let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
-    value.check_unique(&ids).and(value.check_unique(&names))?;
+    let addresses: Vec<&String> =
+        nodes.iter().flat_map(|node| [&node.grpc, &node.peers]).collect();
+    let is_unique =
+        [value.check_unique(&ids), value.check_unique(&names), value.check_unique(&addresses)];
+    is_unique.into_iter().collect::<Option<()>>()?;
     Some(nodes)
 }
 
@@ -184,12 +188,7 @@ fn node(value: &Value<'_>) -> Option<NodeEntry> {
     let grpc = fields.need("grpc", Value::host_port);
     let peers = fields.need("peers", Value::host_port);
     fields.finish();
-    Some(NodeEntry {
-        id: id?,
-        name: name?,
-        grpc: grpc?.to_string(),
-        peers: peers?.to_string(),
-    })
+    Some(NodeEntry { id: id?, name: name?, grpc: grpc?.to_string(), peers: peers?.to_string() })
 }
 
 fn check_listed(
@@ -215,5 +214,38 @@ mod tests {
         let config = Config::parse(text, "deploy/aggregator.yaml").unwrap();
         assert_eq!(config.nodes.len(), 3);
         assert_eq!(config.nodes[0].hosts(), ["a1.example.com"]);
+    }
+    /// Each `tests/golden/aggregator-config/*.yaml` is a bad config; the `.expected` beside it
+    /// holds its exact messages. `UPDATE=1` rewrites them.
+    #[test]
+    fn bad_configs_say_exactly_this() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/aggregator-config");
+        let mut bad = Vec::new();
+        for entry in std::fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                bad.push(path);
+            } else {
+                assert!(path.with_extension("yaml").exists(), "{} has no config", path.display());
+            }
+        }
+        assert!(bad.len() >= 15, "only {} bad configs in {}", bad.len(), dir.display());
+        let wrong: Vec<String> = bad.iter().filter_map(|path| difference(path)).collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    fn difference(path: &Path) -> Option<String> {
+        let file = path.file_name().unwrap().to_str().unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        let got = match Config::parse(&text, file) {
+            Ok(_) => return Some(format!("{file} was accepted")),
+            Err(faults) => format!("{faults}\n"),
+        };
+        let golden = path.with_extension("expected");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&golden, &got).unwrap();
+        }
+        let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+        (got != expected).then(|| format!("{file}\n--- expected\n{expected}--- got\n{got}"))
     }
 }

@@ -82,7 +82,11 @@ pub const APPLY_BACKLOG_BYTES_MAX: usize = 64 << 20;
 /// Newest log entries kept in memory, in bytes. Older ones are read from disk.
 pub const LOG_TAIL_BYTES_MAX: usize = 64 << 20;
 
-/// One file of the Raft log, in bytes.
+/// Ticks that one flush of the Raft log may take (ten seconds). Reached: the process aborts, so that
+/// a replica with a working disk can lead.
+pub const LOG_STALL_TICKS_MAX: u64 = 100;
+
+/// One file of the Raft log, in bytes. Reached: the next record begins a new file.
 pub const LOG_FILE_BYTES: u64 = 64 << 20;
 
 /// Messages waiting for one peer's stream, in number and in bytes. Reached: messages are dropped,

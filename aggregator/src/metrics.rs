@@ -14,9 +14,9 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::{consensus, ingest};
 use crate::views::model::{IntervalView, ObjectiveView};
 use crate::views::{Views, ViewsReader};
+use crate::{consensus, ingest};
 
 /// The registry. Everything in it is read when somebody scrapes.
 pub struct Metrics {
@@ -25,7 +25,11 @@ pub struct Metrics {
 
 impl Metrics {
     /// `views` answer the gauges; the counters are those of the rooms that count.
-    pub fn new(views: ViewsReader, ingest: ingest::Counters, raft: Arc<consensus::Counters>) -> Self {
+    pub fn new(
+        views: ViewsReader,
+        ingest: ingest::Counters,
+        raft: Arc<consensus::Counters>,
+    ) -> Self {
         let mut registry = Registry::with_prefix("proofmark");
         registry.register_collector(Box::new(FromViews { views }));
         registry.register_collector(Box::new(FromRooms { ingest, raft }));
@@ -128,12 +132,20 @@ impl Collector for FromViews {
 fn replica(encoder: &mut DescriptorEncoder, views: &Views) -> fmt::Result {
     let silent: u64 = views.state.agents.iter().map(|agent| agent.silent_checks).sum();
     let gauges: [(&str, &str, u64); 7] = [
-        ("serving", "1 while this replica serves and signs", u64::from(views.health.status == "serving")),
+        (
+            "serving",
+            "1 while this replica serves and signs",
+            u64::from(views.health.status == "serving"),
+        ),
         ("leader", "1 on the replica that leads", u64::from(views.health.role == "leader")),
         ("raft_term", "Raft term", views.health.term),
         ("raft_applied_index", "Newest applied entry", views.health.applied_index),
         ("log_leaves", "Leaves in the log", views.health.log_size),
-        ("log_leaves_published", "Leaves under a published checkpoint", views.health.published_size),
+        (
+            "log_leaves_published",
+            "Leaves under a published checkpoint",
+            views.health.published_size,
+        ),
         ("checks_silent", "Checks that should have been heard and were not", silent),
     ];
     for (name, help, value) in gauges {
@@ -153,8 +165,11 @@ fn ratios(
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for objective in &views.state.objectives {
         let Some(interval) = of(objective) else { continue };
-        let ends = [("worst", Some(interval.worst_ppb)), ("point", interval.point_ppb),
-            ("best", Some(interval.best_ppb))];
+        let ends = [
+            ("worst", Some(interval.worst_ppb)),
+            ("point", interval.point_ppb),
+            ("best", Some(interval.best_ppb)),
+        ];
         for (bound, ppb) in ends {
             let Some(ppb) = ppb else { continue };
             let label = SloLabel { slo: objective.name.clone(), bound: bound.into() };

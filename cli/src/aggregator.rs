@@ -26,11 +26,20 @@ fn read(path: &Path) -> Result<Config, Failure> {
 fn initialise(config: &Path, bundle: Option<&Path>) -> Done {
     let config = read(config)?;
     let identity = init(&config, bundle, Clock::system().unix_ms()).map_err(failure)?;
-    println!("replica {} of {} is initialised in {}", identity.node_name, identity.origin, config.data_dir.display());
+    println!(
+        "replica {} of {} is initialised in {}",
+        identity.node_name,
+        identity.origin,
+        config.data_dir.display()
+    );
     if bundle.is_none() {
         for node in identity.nodes.iter().filter(|node| node.id != identity.node_id) {
             let bundle = config.identity_dir().join(format!("node-{}.bundle", node.id));
-            println!("for {}: {} (holds secrets; delete it after its `init`)", node.name, bundle.display());
+            println!(
+                "for {}: {} (holds secrets; delete it after its `init`)",
+                node.name,
+                bundle.display()
+            );
         }
     }
     Ok(Exit::Ok)
@@ -42,7 +51,10 @@ fn serve(config: &Path) -> Done {
     runtime::block_on(async {
         let node = Node::start(&config, Clock::system()).await.map_err(failure)?;
         let addresses = node.addresses();
-        println!("listening http={} grpc={} peers={}", addresses.http, addresses.grpc, addresses.peers);
+        println!(
+            "listening http={} grpc={} peers={}",
+            addresses.http, addresses.grpc, addresses.peers
+        );
         println!("aggregator {} ready", config.node);
         signal::shutdown_asked().await;
         node.stop().await;

@@ -17,8 +17,11 @@ pub fn run(file: &Path, name: Option<&str>, output: Output) -> Done {
     let file = files::read(file)?;
     let documents = parse(&[Source { file: &file.name, text: &file.text }])
         .map_err(|faults| Failure::new(Exit::Usage, faults.to_lines().join("\n")))?;
-    let chosen: Vec<&Check> =
-        documents.checks.iter().filter(|check| name.is_none_or(|name| check.name == name)).collect();
+    let chosen: Vec<&Check> = documents
+        .checks
+        .iter()
+        .filter(|check| name.is_none_or(|name| check.name == name))
+        .collect();
     if chosen.is_empty() {
         let wanted = name.unwrap_or("any");
         let message = format!("{}: expected a check named {wanted}, got none", file.name);
@@ -39,7 +42,8 @@ struct Seen<'a> {
 
 /// One after the other, as a person reads them.
 fn observe<'a>(checks: &[&'a Check]) -> Result<Vec<Seen<'a>>, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(Failure::because(Exit::Storage))?;
     let run = |check: &&'a Check| {
         let observation = runtime.block_on(run_check_once(check));

@@ -26,7 +26,8 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<SpecFile>, Failure> {
 }
 
 fn collect(path: &Path, files: &mut Vec<SpecFile>) -> Result<(), Failure> {
-    let fault = |why: std::io::Error| Failure::new(Exit::Usage, format!("{}: {why}", path.display()));
+    let fault =
+        |why: std::io::Error| Failure::new(Exit::Usage, format!("{}: {why}", path.display()));
     if !path.is_dir() {
         files.push(read(path)?);
         return Ok(());

@@ -68,7 +68,15 @@ fn text(what: What, value: &Value) -> String {
 }
 
 const SLO_HEAD: &[&str] = &[
-    "SLO", "TARGET", "SLI", "[WORST, BEST]", "BUDGET LEFT", "GOOD", "BAD", "UNKNOWN", "BURN 1H",
+    "SLO",
+    "TARGET",
+    "SLI",
+    "[WORST, BEST]",
+    "BUDGET LEFT",
+    "GOOD",
+    "BAD",
+    "UNKNOWN",
+    "BURN 1H",
     "AS OF",
 ];
 
@@ -189,8 +197,16 @@ mod tests {
         let row: Vec<&str> = text.lines().nth(1).unwrap().split("  ").map(str::trim).collect();
         let row: Vec<&str> = row.into_iter().filter(|cell| !cell.is_empty()).collect();
         let expect = [
-            "site", "99.000%", "100.000%", "[90.000%, 100.000%]", "no data", "9", "0", "1",
-            "10.000", "2025-11-20T08:15:00Z",
+            "site",
+            "99.000%",
+            "100.000%",
+            "[90.000%, 100.000%]",
+            "no data",
+            "9",
+            "0",
+            "1",
+            "10.000",
+            "2025-11-20T08:15:00Z",
         ];
         assert_eq!(row, expect);
     }

@@ -6,8 +6,8 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this program talks to a person")]
 
-mod aggregator;
 mod agent;
+mod aggregator;
 mod args;
 mod check;
 mod config;

@@ -47,7 +47,10 @@ mod tests {
     #[test]
     fn columns_align_and_lines_do_not_trail() {
         let rows = vec![vec!["web".into(), "99.9%".into()], vec!["database".into(), "1%".into()]];
-        assert_eq!(table(&["NAME", "SLI"], &rows), "NAME      SLI\nweb       99.9%\ndatabase  1%\n");
+        assert_eq!(
+            table(&["NAME", "SLI"], &rows),
+            "NAME      SLI\nweb       99.9%\ndatabase  1%\n"
+        );
     }
 
     #[test]

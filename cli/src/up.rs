@@ -44,7 +44,10 @@ async fn serve(layout: Layout) -> Done {
     let mut agent = JoinSet::new();
     let config = layout.agent(token);
     agent.spawn(async move {
-        let ready = move || drop(enrolled.send(true));
+        let ready = move || {
+            // Nobody listens any more when the program is ending.
+            let _ = enrolled.send(true);
+        };
         proofmark_agent::run(config, proofmark_agent::Clock::system(), stopped, ready).await
     });
     let ended_early = wait_for_agent(&mut agent, agent_ready).await;

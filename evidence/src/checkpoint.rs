@@ -19,7 +19,7 @@ pub struct Checkpoint {
 pub enum CheckpointFault {
     #[error("expected the lines origin, size and root, got {got:?}")]
     Lines { got: String },
-    #[error("expected a decimal size without leading zeros, got {got:?}")]
+    #[error("expected a decimal size below 2^63 without leading zeros, got {got:?}")]
     Size { got: String },
     #[error("expected the root of the empty tree for size 0, got {got}")]
     EmptyRoot { got: Hash },
@@ -50,7 +50,7 @@ impl Checkpoint {
         let mut lines = text.strip_suffix('\n').ok_or_else(fault)?.split('\n');
         let mut next = || lines.next().ok_or_else(fault);
         let origin = Origin::parse(next()?).map_err(|_| fault())?;
-        let size = parse_decimal(next()?)?;
+        let size = parse_size(next()?)?;
         let root = Hash::from_base64(next()?).map_err(|_| fault())?;
         if lines.any(str::is_empty) {
             return Err(fault());
@@ -92,6 +92,15 @@ pub fn log_signature_line(origin: &Origin, key: &SigningKey, text: &str) -> Stri
     sign_text(origin.as_str(), key, text).line()
 }
 
+/// Sizes end at 2^63 - 1, as in Go's readers; so no sum of an index and a width overflows.
+fn parse_size(text: &str) -> Result<u64, CheckpointFault> {
+    let size = parse_decimal(text)?;
+    match i64::try_from(size) {
+        Ok(_) => Ok(size),
+        Err(_) => Err(CheckpointFault::Size { got: text.to_owned() }),
+    }
+}
+
 /// Digits without leading zeros, up to `u64::MAX`.
 pub(crate) fn parse_decimal(text: &str) -> Result<u64, CheckpointFault> {
     let number = text.parse::<u64>().ok().filter(|number| number.to_string() == text);
@@ -125,6 +134,7 @@ mod tests {
         check("a.b/log\n1\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFV=\n", "checkpoint_lines");
         check(&format!("a.b/log\n01\n{ROOT}\n"), "checkpoint_size");
         check(&format!("a.b/log\n+1\n{ROOT}\n"), "checkpoint_size");
+        check(&format!("a.b/log\n9223372036854775808\n{ROOT}\n"), "checkpoint_size");
         check(&format!("a.b/log\n18446744073709551616\n{ROOT}\n"), "checkpoint_size");
         check(&format!("a.b/log\n0\n{}\n", Hash::ZERO.to_base64()), "checkpoint_empty_root");
     }

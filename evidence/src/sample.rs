@@ -1,7 +1,7 @@
 //! A log for tests: three nodes, three agents, every kind of leaf. The same bytes on each run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 
 use crate::batch::CheckRef;
 use crate::checkpoint::{Checkpoint, log_signature_line};
@@ -61,8 +61,14 @@ pub(crate) fn note(size: u64, root: Hash, nodes: &[usize]) -> String {
 pub(crate) struct Sample {
     pub(crate) leaves: Vec<(Leaf, Vec<u8>)>,
     pub(crate) roots: Vec<Hash>,
-    /// Signing is slow without optimisation, and tests ask for the same few again and again.
+    /// Those that were asked for before.
     notes: Mutex<BTreeMap<u64, String>>,
+}
+
+/// 700 leaves. Made once: signing is slow without optimisation, and most tests can share it.
+pub(crate) fn sample() -> &'static Sample {
+    static SAMPLE: LazyLock<Sample> = LazyLock::new(|| Sample::new(700));
+    &SAMPLE
 }
 
 impl Sample {

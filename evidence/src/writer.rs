@@ -255,6 +255,7 @@ impl LogWriter {
                 changed_dirs.insert(parent(&path).to_owned());
             }
         }
+        // A crash here leaves blobs, perhaps in files that lose their names: no leaf needs them.
         self.sync_dirs(changed_dirs)
     }
 

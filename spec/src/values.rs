@@ -245,7 +245,8 @@ impl<'a> Value<'a> {
     }
 
     /// A scalar that `read` understands.
-    fn word<T>(
+    /// Text that `read` takes; what it does not take is reported, cut if it is long.
+    pub fn word<T>(
         &self,
         slug: Slug,
         expected: &str,

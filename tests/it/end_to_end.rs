@@ -135,8 +135,15 @@ fn judge(installation: &mut Installation) {
         copy_tree(&installation.replicas[at].evidence_dir(), &copy);
         let policy = copy.join("policy");
         let report = program::must(&[
-            "evidence", "verify", path(&copy), "--policy", path(&policy), "--served", path(&served),
-            "-o", "json",
+            "evidence",
+            "verify",
+            path(&copy),
+            "--policy",
+            path(&policy),
+            "--served",
+            path(&served),
+            "-o",
+            "json",
         ]);
         check_report(&serde_json::from_str(&report).expect("JSON"));
     }

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod bench;
+pub mod golden;
 pub mod installation;
 pub mod program;
 pub mod proxy;

@@ -42,12 +42,7 @@ impl Proxy {
     }
 }
 
-fn accept(
-    listener: &TcpListener,
-    to: SocketAddr,
-    cut: &AtomicBool,
-    open: &Mutex<Vec<TcpStream>>,
-) {
+fn accept(listener: &TcpListener, to: SocketAddr, cut: &AtomicBool, open: &Mutex<Vec<TcpStream>>) {
     for from in listener.incoming().map_while(Result::ok) {
         if cut.load(Ordering::SeqCst) {
             continue;

@@ -16,14 +16,7 @@ const STEPS: &[Step] = &[
     ("tidy", tidy::run),
     ("deny", deny::run),
     ("tests", || test::run(&[])),
-    ("sim", || {
-        sim::run(&[
-            "--seed".into(),
-            "1".into(),
-            "--seeds".into(),
-            SIM_SEEDS.into(),
-        ])
-    }),
+    ("sim", || sim::run(&["--seed".into(), "1".into(), "--seeds".into(), SIM_SEEDS.into()])),
     ("stranger", stranger::run),
 ];
 
@@ -51,10 +44,7 @@ fn lints() -> Outcome {
     ])
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a step's duration is for the reader only"
-)]
+#[expect(clippy::disallowed_methods, reason = "a step's duration is for the reader only")]
 fn timed(step: &dyn Fn() -> Outcome) -> (Outcome, Duration) {
     let started = std::time::Instant::now();
     let outcome = step();

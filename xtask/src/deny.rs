@@ -12,28 +12,14 @@ use serde_json::Value;
 use crate::workspace::{Outcome, cargo, root};
 
 /// A second version of one of these is a second implementation of a security boundary.
-const SINGLE: &[&str] = &[
-    "rustls",
-    "tokio-rustls",
-    "hyper",
-    "h2",
-    "http",
-    "prost",
-    "tonic",
-    "ring",
-];
+const SINGLE: &[&str] =
+    &["rustls", "tokio-rustls", "hyper", "h2", "http", "prost", "tonic", "ring"];
 
 /// Name, and why it must not be in the tree.
 const BANNED: &[(&str, &str)] = &[
-    (
-        "openssl-sys",
-        "a system library that a fresh machine lacks; rustls with ring instead",
-    ),
+    ("openssl-sys", "a system library that a fresh machine lacks; rustls with ring instead"),
     ("native-tls", "same as openssl-sys"),
-    (
-        "aws-lc-rs",
-        "a second crypto provider; ring is the only one",
-    ),
+    ("aws-lc-rs", "a second crypto provider; ring is the only one"),
     ("aws-lc-sys", "a second crypto provider, and needs cmake"),
     ("serde_yaml", "unmaintained; serde-saphyr instead"),
     ("rsa", "RUSTSEC-2023-0071"),
@@ -45,18 +31,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("proofmark-spec", &[]),
     ("proofmark-proto", &[]),
     ("proofmark-slo", &["proofmark-evidence", "proofmark-spec"]),
-    (
-        "proofmark-agent",
-        &["proofmark-evidence", "proofmark-spec", "proofmark-proto"],
-    ),
+    ("proofmark-agent", &["proofmark-evidence", "proofmark-spec", "proofmark-proto"]),
     (
         "proofmark-aggregator",
-        &[
-            "proofmark-evidence",
-            "proofmark-spec",
-            "proofmark-slo",
-            "proofmark-proto",
-        ],
+        &["proofmark-evidence", "proofmark-spec", "proofmark-slo", "proofmark-proto"],
     ),
 ];
 
@@ -76,15 +54,7 @@ fn run_cargo_deny() -> Outcome {
         println!("deny: cargo-deny is not installed here: licences and advisories not checked");
         return Ok(());
     }
-    cargo(&[
-        "deny",
-        "--workspace",
-        "--all-features",
-        "check",
-        "bans",
-        "licenses",
-        "sources",
-    ])
+    cargo(&["deny", "--workspace", "--all-features", "check", "bans", "licenses", "sources"])
 }
 
 fn metadata() -> Result<Value, String> {
@@ -103,14 +73,11 @@ fn versions(metadata: &Value) -> Vec<String> {
     let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for package in packages(metadata) {
         let name = package["name"].as_str().unwrap_or_default();
-        seen.entry(name)
-            .or_default()
-            .insert(package["version"].as_str().unwrap_or_default());
+        seen.entry(name).or_default().insert(package["version"].as_str().unwrap_or_default());
     }
     let banned = BANNED.iter().filter(|(name, _)| seen.contains_key(name));
-    let mut faults: Vec<String> = banned
-        .map(|(name, why)| format!("deny: {name} is in the tree: {why}"))
-        .collect();
+    let mut faults: Vec<String> =
+        banned.map(|(name, why)| format!("deny: {name} is in the tree: {why}")).collect();
     for name in SINGLE {
         match seen.get(name).map(|versions| (versions.len(), versions)) {
             Some((1, _)) => {}
@@ -134,9 +101,7 @@ fn edges(metadata: &Value) -> Vec<String> {
             let used = dependency["name"].as_str().unwrap_or_default();
             let ours = used.starts_with("proofmark-") && dependency["kind"] != "dev";
             if ours && !allowed.contains(&used) {
-                faults.push(format!(
-                    "deny: {name} must not use {used} (design, section 3)"
-                ));
+                faults.push(format!("deny: {name} must not use {used} (design, section 3)"));
             }
         }
     }

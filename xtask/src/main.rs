@@ -3,11 +3,7 @@
 //! In: the checkout. Out: an exit code, and a line for each step with the time it took.
 //! This program never changes a source file and never contains logic of the product.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a person or a CI log reads this"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a person or a CI log reads this")]
 
 mod bench;
 mod ci;

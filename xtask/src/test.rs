@@ -10,9 +10,7 @@ pub fn run(args: &[String]) -> Outcome {
     let program = target().join("debug").join("proofmark");
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let mut command = Command::new(cargo);
-    command
-        .args(["test", "--locked"])
-        .env("PROOFMARK_BIN", program);
+    command.args(["test", "--locked"]).env("PROOFMARK_BIN", program);
     if !args.iter().any(|arg| arg == "-p" || arg == "--package") {
         command.arg("--workspace");
     }

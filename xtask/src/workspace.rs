@@ -8,9 +8,7 @@ pub type Outcome = Result<(), String>;
 /// The root of the checkout: the folder above this crate.
 pub fn root() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent()
-        .expect("a crate folder lies in the workspace")
-        .to_owned()
+    own.parent().expect("a crate folder lies in the workspace").to_owned()
 }
 
 /// Where cargo puts what it builds, also when the environment moves it.

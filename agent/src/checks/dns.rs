@@ -197,7 +197,7 @@ mod tests {
 
     use super::*;
     use crate::checks::{Observation, run_check_once};
-    use crate::testing::check;
+    use crate::tests::check;
 
     /// Answers by the first label of the name.
     fn reply(query: &[u8], over_udp: bool) -> Option<Vec<u8>> {

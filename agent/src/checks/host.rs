@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
     use crate::checks::run_check_once;
-    use crate::testing::check;
+    use crate::tests::check;
 
     fn verdict(options: &str, readings: &Readings) -> &'static str {
         let check = check("5s", &format!("host: {{{options}}}"));

@@ -107,17 +107,16 @@ async fn exchange(
     trace: &mut Trace,
 ) -> Result<Answer, Finding> {
     trace.enter(Phase::FirstByte);
-    let drivers = Drivers::default();
+    let owned = DriversOfOne::default();
+    let drivers = &owned.0;
     let response = match connection {
         Connection::Plain(stream) => {
-            over_http1(stream, request(probe, step, false)?, &drivers).await
+            over_http1(stream, request(probe, step, false)?, drivers).await
         }
         Connection::Http1(stream) => {
-            over_http1(stream, request(probe, step, false)?, &drivers).await
+            over_http1(stream, request(probe, step, false)?, drivers).await
         }
-        Connection::Http2(stream) => {
-            over_http2(stream, request(probe, step, true)?, &drivers).await
-        }
+        Connection::Http2(stream) => over_http2(stream, request(probe, step, true)?, drivers).await,
     };
     let response = response.map_err(|error| hyper_finding(&error))?;
     trace.enter(Phase::Transfer);
@@ -154,9 +153,20 @@ async fn over_http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     sender.send_request(request).await
 }
 
-/// The tasks that move a connection's bytes; they end with the exchange.
+/// The tasks that move a connection's bytes.
 #[derive(Clone, Default)]
 struct Drivers(Arc<Mutex<JoinSet<()>>>);
+
+/// Ends the drivers with the exchange, also when its time is up and the peer hangs. (HTTP/2 keeps
+/// a clone of its own executor, so dropping ours would not.)
+#[derive(Default)]
+struct DriversOfOne(Drivers);
+
+impl Drop for DriversOfOne {
+    fn drop(&mut self) {
+        self.0.0.lock().expect("no holder of this lock can panic").abort_all();
+    }
+}
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Drivers {
     fn execute(&self, driver: F) {
@@ -312,7 +322,8 @@ mod tests {
 
     use super::*;
     use crate::checks::{Observation, run_check_once};
-    use crate::testing::{TlsServer, check, serve_http};
+    use crate::tests::check;
+    use crate::tests::servers::{TlsServer, serve_http};
 
     fn answer(status: &str, headers: &str, body: &str) -> String {
         let length = body.len();

@@ -66,7 +66,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     use crate::checks::run_check_once;
-    use crate::testing::check;
+    use crate::tests::check;
 
     /// A server that greets, reads one line, and answers it in upper case.
     async fn serve(tasks: &mut JoinSet<()>, greeting: &'static str) -> u16 {

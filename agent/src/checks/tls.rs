@@ -43,7 +43,8 @@ mod tests {
     use tokio::task::JoinSet;
 
     use crate::checks::{Observation, run_check_once};
-    use crate::testing::{TlsServer, check};
+    use crate::tests::check;
+    use crate::tests::servers::{TlsServer, serve_http};
 
     async fn see(server: &TlsServer, options: &str) -> Observation {
         let ca = server.ca_file.display();
@@ -92,8 +93,7 @@ mod tests {
         let probe = format!("tls: {{address: 'localhost:{}', ca_file: /nowhere}}", server.port);
         let seen = run_check_once(&check("5s", &probe)).await;
         assert_eq!(seen.outcome.slug(), "agent_fault");
-        let plain =
-            crate::testing::serve_http(&mut tasks, |_| "HTTP/1.1 200 OK\r\n\r\n".into()).await;
+        let plain = serve_http(&mut tasks, |_| "HTTP/1.1 200 OK\r\n\r\n".into()).await;
         let probe = format!("tls: {{address: '127.0.0.1:{plain}', insecure_skip_verify: true}}");
         let seen = run_check_once(&check("5s", &probe)).await;
         assert_eq!(seen.outcome.slug(), "tls_handshake");

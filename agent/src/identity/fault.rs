@@ -12,7 +12,7 @@ pub enum IdentityFault {
     Missing { path: PathBuf },
     #[error("agent name: expected {expected} as configured, got {got} as enrolled")]
     OtherAgent { expected: AgentName, got: AgentName },
-    #[error("{}: expected mode 0600, got {mode:04o}: others may have read this key", path.display())]
+    #[error("{}: expected mode 0600, got {mode:04o}: this key may be known", path.display())]
     Exposed { path: PathBuf, mode: u32 },
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },

@@ -112,12 +112,13 @@ impl<F: FileOps> Spool<F> {
     /// same batch: its bytes may or may not be on disk already.
     pub fn append(&mut self, record: &Record) -> Result<(), SpoolFault> {
         let bytes = record.encode();
-        let got = self.bytes() + bytes.len() as u64;
+        let len = bytes.len() as u64;
+        let got = self.bytes() + len;
         if got > self.bytes_max {
             return Err(SpoolFault::Full { expected: self.bytes_max, got });
         }
         self.forget_unsure_tail()?;
-        match self.segments.back().filter(|newest| newest.has_room(&bytes)) {
+        match self.segments.back().filter(|newest| newest.len + len <= self.segment_bytes_max()) {
             Some(_) => self.append_to_newest(record, &bytes),
             None => self.append_to_new(record, &bytes),
         }
@@ -181,6 +182,11 @@ impl<F: FileOps> Spool<F> {
     /// Bytes of all segments on disk.
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.len).sum()
+    }
+
+    /// Only whole segments are deleted, and never the newest: with a quarter each, acks make room.
+    fn segment_bytes_max(&self) -> u64 {
+        SEGMENT_BYTES_MAX.min(self.bytes_max / 4)
     }
 
     fn load(&mut self, names: &[String]) -> Result<Option<Damage>, SpoolFault> {
@@ -291,12 +297,6 @@ impl<F: FileOps> Spool<F> {
         let free = (1..).map(|number| format!("{name}.{number}.damaged"));
         let mut free = free.filter(|name| !taken.contains(name));
         Ok(self.dir.join(free.next().expect("a directory holds finitely many names")))
-    }
-}
-
-impl Segment {
-    fn has_room(&self, bytes: &[u8]) -> bool {
-        self.len + bytes.len() as u64 <= SEGMENT_BYTES_MAX
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use proofmark_evidence::{Hash, SealedBatch, Seen, SignedCheckpoint};
 use proofmark_proto as wire;
 use tokio::sync::mpsc;
@@ -177,8 +178,8 @@ impl Link {
     async fn send_what_fits(&mut self, stream: &mut Stream) -> Result<(), LinkEnd> {
         while stream.paused_until_us.is_none() {
             let Some(batch) = self.window.next() else { return Ok(()) };
-            let leaf = batch.leaf.bytes().to_vec().into();
-            let payload = batch.payload.to_vec().into();
+            let leaf = Bytes::from_owner(batch.leaf.shared_bytes());
+            let payload = Bytes::from_owner(batch.payload.clone());
             self.send(stream, Out::Batch(Batch { leaf, payload })).await?;
         }
         Ok(())

@@ -47,7 +47,8 @@ pub async fn slo(
 ) -> Result<Json<ObjectiveView>, Problem> {
     let state = api.views.now().state;
     let found = state.objectives.iter().find(|objective| objective.name == name);
-    let missing = || Problem::not_found("no_such_slo", format!("expected an applied SLO, got {name}"));
+    let missing =
+        || Problem::not_found("no_such_slo", format!("expected an applied SLO, got {name}"));
     found.cloned().map(Json).ok_or_else(missing)
 }
 

@@ -143,7 +143,8 @@ impl BurnChip {
 
 impl CheckRow {
     fn new(view: &CheckView) -> Self {
-        let silent = view.silent_since_ms.map(|since| format!("silent since {}", words::time(since)));
+        let silent =
+            view.silent_since_ms.map(|since| format!("silent since {}", words::time(since)));
         Self {
             agent: view.agent.clone(),
             check: view.check.clone(),

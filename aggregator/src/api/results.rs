@@ -5,8 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use proofmark_evidence::{
-    AgentName, CheckResult, DirSource, LogReader, OpenBatch, ResultId, SealedBatch,
-    prove_result,
+    AgentName, CheckResult, DirSource, LogReader, OpenBatch, ResultId, SealedBatch, prove_result,
 };
 
 use super::Api;
@@ -73,7 +72,10 @@ async fn blocking<T: Send + 'static>(
 
 fn locate(api: &Api, id: &ResultId) -> Result<(LogReader, u64), Problem> {
     let missing = |got: &str| {
-        Problem::not_found("no_such_result", format!("expected a published result, got {id}: {got}"))
+        Problem::not_found(
+            "no_such_result",
+            format!("expected a published result, got {id}: {got}"),
+        )
     };
     let found = api.index.find(id).map_err(|why| Problem::internal(why.slug(), why))?;
     let leaf_index = found.ok_or_else(|| missing("no batch holds it"))?;
@@ -93,7 +95,8 @@ fn read_result(api: &Api, id: &ResultId) -> Result<ResultView, Problem> {
     let open = batch.open().map_err(|why| Problem::internal(why.slug(), why))?;
     let at = id.seq.checked_sub(open.header.seq_first).and_then(|at| usize::try_from(at).ok());
     let result = at.and_then(|at| open.results.get(at));
-    let result = result.ok_or_else(|| Problem::internal("index_wrong", "the batch lacks the result"))?;
+    let result =
+        result.ok_or_else(|| Problem::internal("index_wrong", "the batch lacks the result"))?;
     Ok(view(id, leaf_index, &open, result))
 }
 

@@ -19,7 +19,7 @@ use super::storage::LogSource;
 use super::waiters::Waiters;
 use super::{ConsensusStatus, ProposalOutcome, Role};
 use crate::clock::Clock;
-use crate::limits::{BUSY_RETRY_MS, LOG_QUEUE_BYTES_MAX, RAFT_TICK_MS};
+use crate::limits::{BUSY_RETRY_MS, LOG_QUEUE_BYTES_MAX, LOG_STALL_TICKS_MAX, RAFT_TICK_MS};
 
 /// Owns the driver; the only thread that touches it.
 pub(crate) struct RaftThread<S: LogSource> {
@@ -33,6 +33,8 @@ pub(crate) struct RaftThread<S: LogSource> {
     pub(crate) status: watch::Sender<ConsensusStatus>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) packer: Packer,
+    /// Ticks since the disk last finished something while something waits for it.
+    pub(crate) stalled_ticks: u64,
 }
 
 impl<S: LogSource> RaftThread<S> {
@@ -44,6 +46,7 @@ impl<S: LogSource> RaftThread<S> {
             let now_ms = self.clock.monotonic_ms();
             if now_ms >= tick_at_ms {
                 self.driver.tick();
+                self.watch_disk();
                 // A process that was stopped for a while has missed ticks, and does not catch up:
                 // a burst of them would only cause an election.
                 tick_at_ms = (tick_at_ms + RAFT_TICK_MS).max(now_ms);
@@ -67,6 +70,7 @@ impl<S: LogSource> RaftThread<S> {
     fn take_inputs(&mut self, inbox: Inbox) {
         if inbox.persisted > 0 {
             self.driver.persisted(inbox.persisted);
+            self.stalled_ticks = 0;
         }
         if inbox.applied > 0 {
             self.driver.applied(inbox.applied);
@@ -78,6 +82,17 @@ impl<S: LogSource> RaftThread<S> {
             self.take_message(message);
         }
         self.packer.push(inbox.proposals);
+    }
+
+    /// A leader whose disk hangs would go on heartbeating and commit with the others' disks, slower
+    /// and slower: better that one of them leads. Ticks are counted, not time: a process that was
+    /// stopped itself has not been waiting.
+    fn watch_disk(&mut self) {
+        self.stalled_ticks = if self.driver.is_flushing() { self.stalled_ticks + 1 } else { 0 };
+        if self.stalled_ticks > LOG_STALL_TICKS_MAX {
+            tracing::error!("the raft log's disk hangs: the process ends here");
+            std::process::abort();
+        }
     }
 
     fn take_message(&mut self, message: Message) {

@@ -75,6 +75,7 @@ impl<A: Applier> Consensus<A> {
             status,
             counters: Arc::clone(&queues.counters),
             packer: Packer::default(),
+            stalled_ticks: 0,
         };
         let apply = queues.apply_thread(applier, store.clone(), config.applied + 1);
         let log = queues.log_thread(store);

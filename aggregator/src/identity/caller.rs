@@ -20,7 +20,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The role in the first certificate's SAN URI. The chain must be verified already: TLS does it.
+    /// The role in the first certificate's SAN URI. TLS has verified the chain already.
     pub fn of(certificates: Option<&[CertificateDer<'_>]>) -> Result<Role, IdentityFault> {
         let Some(leaf) = certificates.and_then(|chain| chain.first()) else {
             return Ok(Role::Stranger);

@@ -9,7 +9,7 @@ pub enum IdentityFault {
     Exists { path: PathBuf },
     #[error("{}: expected this node's identity, got nothing: run init first", path.display())]
     Missing { path: PathBuf },
-    #[error("{}: expected mode 0600, got {mode:04o}: others may have read these keys", path.display())]
+    #[error("{}: expected mode 0600, got {mode:04o}: its keys may be known", path.display())]
     Exposed { path: PathBuf, mode: u32 },
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: std::io::Error },

@@ -8,7 +8,7 @@
 //!
 //! | file | mode | what |
 //! |---|---|---|
-//! | `node.json` | 0600 | everything this node is: keys, certificates, the other nodes' public keys |
+//! | `node.json` | 0600 | all this node is: keys, certificates, the other nodes' public keys |
 //! | `operator.json` | 0600 | an operator's client certificate and key (only where created) |
 //! | `peer-ca.json` | 0600 | the peer CA with its key, to admit nodes later (only where created) |
 //! | `ca.pem`, `addresses` | | not secret: the gateway CA, and host:port of every agent port |

@@ -36,7 +36,8 @@ impl OperatorIdentity {
         &self.name
     }
 
-    /// For connections to the agent port; verify the server as [`proofmark_proto::GATEWAY_DNS_NAME`].
+    /// For connections to the agent port. Verify the server as
+    /// [`proofmark_proto::GATEWAY_DNS_NAME`].
     pub fn client_config(&self) -> Result<Arc<ClientConfig>, IdentityFault> {
         tls::client_config(&self.own, &self.ca_pem)
     }

@@ -4,7 +4,7 @@
 //! and time, connections in all and per address. Both ports (agents and peers) have this door.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -102,9 +102,13 @@ impl Door {
         }
     }
 
-    /// The system has no room (EMFILE, ENFILE, ENOBUFS) or the caller hung up: wait, go on.
+    /// A caller that hung up costs nothing. Anything else means that the system has no room
+    /// (EMFILE, ENFILE, ENOBUFS): wait, then go on.
     async fn pause(&self, error: &io::Error) {
         self.counters.note(Event::Connection, "accept_failed");
+        if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) {
+            return;
+        }
         tracing::warn!(%error, pause_ms = ACCEPT_PAUSE_MS, "accept failed");
         sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
     }

@@ -1,12 +1,13 @@
 //! Ingest: the agent port. Agents enrol and stream their batches; operators ask for changes.
 //!
 //! In:  connections from anyone.   Out: commands for consensus, and answers that wait for it.
-//! A connection's way: [`door`] (who may connect at all, and how many) → tonic, with its limits set
-//! in [`server`] → [`gateway`] or [`operator`] (who may call what) → [`session`] (one agent's
+//! A connection's way: [`door`] (who may connect at all, and how many) → tonic, with its limits
+//! set in [`server`] → [`gateway`] or [`operator`] (who may call what) → [`session`] (one agent's
 //! stream: admission, proposal, ack).
 //!
 //! An ack is born in [`session`], from the state's reply to a committed command and from nothing
-//! else. Ingest holds no state that a restart would miss, and never reads Raft's or the log's files.
+//! else. Ingest holds no state that a restart would miss, and never reads Raft's or the log's
+//! files.
 
 pub mod counters;
 pub mod door;

@@ -113,7 +113,9 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
             let has_room = self.judging.len() + self.deciding.len() < STREAM_BATCHES_MAX;
             let is_open = !self.closing;
             let happened = tokio::select! {
-                received = &mut reading, if is_open && has_room => Happened::Received(Box::new(received)),
+                received = &mut reading, if is_open && has_room => {
+                    Happened::Received(Box::new(received))
+                }
                 Some(judged) = self.judging.next() => Happened::Judged(judged),
                 Some(answer) = self.deciding.next() => Happened::Answered(answer),
                 Ok(()) = self.handles.specs.changed() => Happened::SpecsChanged,

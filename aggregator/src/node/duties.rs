@@ -29,7 +29,8 @@ impl Duties {
         recorder: RecorderHandle,
         has_genesis: watch::Receiver<bool>,
     ) -> Self {
-        let cosigner = |node: &crate::identity::NodeInfo| (node.cosigner_name.clone(), node.cosigner_key);
+        let cosigner =
+            |node: &crate::identity::NodeInfo| (node.cosigner_name.clone(), node.cosigner_key);
         let mut nodes: Vec<_> = identity.nodes.iter().map(cosigner).collect();
         nodes.sort_by(|a, b| a.0.cmp(&b.0));
         let genesis = Command::Genesis {

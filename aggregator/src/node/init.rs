@@ -14,7 +14,11 @@ use crate::consensus::log_store::{LogIdentity, LogStore};
 use crate::identity::{ADDRESSES_FILE, CA_FILE, ClusterPlan, NodeIdentity, NodePlan};
 
 /// Makes the installation (without a bundle) or takes up one replica's part of it (with one).
-pub fn init(config: &Config, bundle: Option<&Path>, now_ms: u64) -> Result<NodeIdentity, NodeFault> {
+pub fn init(
+    config: &Config,
+    bundle: Option<&Path>,
+    now_ms: u64,
+) -> Result<NodeIdentity, NodeFault> {
     let dir = config.data_dir.display().to_string();
     if config.raft_dir().exists() {
         let why = "it holds a Raft log: this replica was initialised before".to_owned();
@@ -22,7 +26,8 @@ pub fn init(config: &Config, bundle: Option<&Path>, now_ms: u64) -> Result<NodeI
     }
     let identity = identity(config, bundle, now_ms)?;
     if identity.node_name != config.node {
-        let why = format!("expected the keys of {}, got those of {}", config.node, identity.node_name);
+        let why =
+            format!("expected the keys of {}, got those of {}", config.node, identity.node_name);
         return Err(NodeFault::Room { slug: "identity", why });
     }
     if !config.evidence_dir().exists() {
@@ -42,7 +47,8 @@ pub fn init(config: &Config, bundle: Option<&Path>, now_ms: u64) -> Result<NodeI
 fn write_public_files(config: &Config, identity: &NodeIdentity) -> Result<(), NodeFault> {
     let dir = config.identity_dir();
     let addresses: String = config.nodes.iter().map(|node| format!("{}\n", node.grpc)).collect();
-    let files = [(ADDRESSES_FILE, addresses.as_str()), (CA_FILE, identity.authority.certificate_pem())];
+    let files =
+        [(ADDRESSES_FILE, addresses.as_str()), (CA_FILE, identity.authority.certificate_pem())];
     for (name, text) in files {
         std::fs::write(dir.join(name), text).map_err(|why| NodeFault::room("identity")(&why))?;
     }

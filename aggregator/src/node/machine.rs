@@ -56,8 +56,17 @@ impl Machine {
             specs: specs_seen,
             has_genesis: genesis_seen,
         };
-        let machine =
-            Machine { state, tables, recorder, agents, views, specs, has_genesis, clock, saved_at_ms };
+        let machine = Machine {
+            state,
+            tables,
+            recorder,
+            agents,
+            views,
+            specs,
+            has_genesis,
+            clock,
+            saved_at_ms,
+        };
         (machine, seen)
     }
 
@@ -125,7 +134,7 @@ impl Applier for Machine {
             self.state.finish_entry(index);
             Vec::new()
         } else {
-            // Committed by a majority and unreadable here: going on would make this replica differ.
+            // Committed by a majority and unreadable here: going on would make it differ.
             let entry = Entry::decode(data).expect("a committed entry decodes on every replica");
             self.apply_entry(index, &entry)
         };

@@ -20,11 +20,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
+use crate::command::Command;
 use crate::config::Config;
 use crate::consensus::transport::{PeerTls, Transport, TransportConfig};
 use crate::consensus::{Consensus, ConsensusHandle};
 use crate::identity::NodeIdentity;
-use crate::command::Command;
 use crate::limits::PROPOSALS_OF_RECORDER_MAX;
 use crate::recorder::{Health, Recorder, RecorderHandle, RecorderParts};
 use crate::tables::ResultIndex;
@@ -88,8 +88,7 @@ impl Node {
         let (index, health) = (tables.index(), Health::new());
         let (proposals, proposed) = mpsc::channel(PROPOSALS_OF_RECORDER_MAX);
         let parts = recorder_parts(config, &identity, writer, &index, &health, &clock, proposals);
-        let recorder =
-            Recorder::start(parts).map_err(|why| NodeFault::room("recorder")(&why))?;
+        let recorder = Recorder::start(parts).map_err(|why| NodeFault::room("recorder")(&why))?;
         let recording = recorder.handle();
         let (machine, seen) = Machine::new(state, tables, recording.clone(), clock.clone());
         let driver = recover::driver_config(&identity, &machine, &clock);

@@ -37,17 +37,19 @@ pub(super) fn open(config: &Config) -> Result<Recovered, NodeFault> {
     let tables = Tables::open(&config.tables_dir());
     let (tables, rows) = tables.map_err(|why| tables_fault(&dir, &why))?;
     let own = LogIdentity { log_id: identity.log_id().0, node_id: identity.node_id };
-    let log = LogStore::open(&config.raft_dir(), own)
-        .map_err(|why| NodeFault::room("raft_log")(&why))?;
-    let writer = LogWriter::open(&config.evidence_dir())
-        .map_err(|why| NodeFault::room("evidence")(&why))?;
+    let log =
+        LogStore::open(&config.raft_dir(), own).map_err(|why| NodeFault::room("raft_log")(&why))?;
+    let writer =
+        LogWriter::open(&config.evidence_dir()).map_err(|why| NodeFault::room("evidence")(&why))?;
     let (state, tables) = state(config, tables, rows, &writer)?;
     Ok(Recovered { identity, log, state, tables, writer })
 }
 
 fn tables_fault(dir: &str, why: &TablesFault) -> NodeFault {
     match why {
-        TablesFault::Locked { .. } => NodeFault::InUse { dir: dir.to_owned(), why: why.to_string() },
+        TablesFault::Locked { .. } => {
+            NodeFault::InUse { dir: dir.to_owned(), why: why.to_string() }
+        }
         other => NodeFault::room("tables")(other),
     }
 }

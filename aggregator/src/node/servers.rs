@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -15,7 +16,8 @@ use crate::admission::AdmissionWorkers;
 use crate::api::{Api, router};
 use crate::clock::Clock;
 use crate::config::Listen;
-use crate::consensus::ConsensusHandle;
+use crate::command::Command;
+use crate::consensus::{ConsensusHandle, ProposalOutcome};
 use crate::identity::NodeIdentity;
 use crate::ingest::{self, Counters, Handles, SpecSnapshot};
 use crate::metrics::Metrics;
@@ -65,6 +67,23 @@ async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, No
     })
 }
 
+/// Consensus as the agent port may use it: a replica whose log differs from the majority's takes
+/// nothing more, and whoever asks goes to another one.
+#[derive(Clone)]
+struct Guarded {
+    handle: ConsensusHandle,
+    views: ViewsReader,
+}
+
+impl ingest::Proposer for Guarded {
+    async fn propose(&self, command: Command) -> ProposalOutcome {
+        if self.views.is_diverged.load(Ordering::SeqCst) {
+            return ProposalOutcome::NotLeader { leader: None };
+        }
+        self.handle.propose(command).await
+    }
+}
+
 /// Serves HTTP and the agent port until the flag is raised.
 pub(super) fn serve(
     http: TcpListener,
@@ -73,8 +92,7 @@ pub(super) fn serve(
     stop: watch::Receiver<bool>,
 ) -> JoinSet<()> {
     let counters = Counters::default();
-    let metrics =
-        Metrics::new(handed.views.clone(), counters.clone(), handed.handle.counters());
+    let metrics = Metrics::new(handed.views.clone(), counters.clone(), handed.handle.counters());
     let api = Api {
         views: handed.views.clone(),
         evidence_dir: Arc::new(handed.evidence_dir),
@@ -83,7 +101,7 @@ pub(super) fn serve(
     };
     let handles = Handles {
         identity: handed.identity,
-        proposer: handed.handle,
+        proposer: Guarded { handle: handed.handle, views: handed.views.clone() },
         agents: handed.agents,
         specs: handed.specs,
         checkpoint: handed.views.published.clone(),

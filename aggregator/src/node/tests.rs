@@ -30,7 +30,12 @@ impl Place {
             origin: proofmark_evidence::Origin::parse("proofmark.test/node").unwrap(),
             data_dir: self.dir.path().join("a1"),
             listen: Listen { http: any, grpc: any, peers: any },
-            nodes: vec![NodeEntry { id: 1, name: "a1".into(), grpc: unused.clone(), peers: unused }],
+            nodes: vec![NodeEntry {
+                id: 1,
+                name: "a1".into(),
+                grpc: unused.clone(),
+                peers: unused,
+            }],
             log_format: LogFormat::Text,
         }
     }

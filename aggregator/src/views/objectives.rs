@@ -8,10 +8,10 @@ impl ObjectiveView {
     /// What the API shows of `report`. An auditor's tool makes the same view of its own
     /// recomputed report, so that served and recomputed numbers compare field by field.
     pub fn of(report: &SloReport) -> Self {
-        let causes = report.causes.iter().map(|(reason, count)| CauseView {
-            reason: reason.slug().to_owned(),
-            count: *count,
-        });
+        let causes = report
+            .causes
+            .iter()
+            .map(|(reason, count)| CauseView { reason: reason.slug().to_owned(), count: *count });
         Self {
             name: report.slo.clone(),
             service: report.service.clone(),

@@ -35,7 +35,10 @@ fn statement(proven: &ProvenResult) -> String {
     }
     rows.push(("agent key", proven.agent_key.key_id().to_string()));
     let checkpoint = &proven.checkpoint;
-    rows.push(("log", format!("{} leaf {} of {}", checkpoint.origin, proven.leaf_index, checkpoint.size)));
+    rows.push((
+        "log",
+        format!("{} leaf {} of {}", checkpoint.origin, proven.leaf_index, checkpoint.size),
+    ));
     for cosigner in &proven.cosigners {
         let at = say::time(cosigner.timestamp_s.saturating_mul(1000));
         rows.push(("cosigned", format!("{} at {at}", cosigner.name)));

@@ -8,9 +8,9 @@ use super::source::Source;
 use crate::exit::{Done, Exit, Failure};
 
 pub fn run(result: &str, log: &str, output: Option<&Path>) -> Done {
-    let id: ResultId = result
-        .parse()
-        .map_err(|why| Failure::new(Exit::Usage, format!("{result}: expected agent/epoch/sequence: {why}")))?;
+    let id: ResultId = result.parse().map_err(|why| {
+        Failure::new(Exit::Usage, format!("{result}: expected agent/epoch/sequence: {why}"))
+    })?;
     let reader = LogReader::open(Source::open(log)?).map_err(unreadable)?;
     let leaf_index = find(&reader, &id)?;
     let proof = prove_result(&reader, &id, leaf_index)
@@ -35,7 +35,8 @@ fn find(reader: &LogReader, id: &ResultId) -> Result<u64, Failure> {
             return Ok(published.index);
         }
     }
-    let message = format!("{id}: expected a published result, got none in {} leaves", reader.size());
+    let message =
+        format!("{id}: expected a published result, got none in {} leaves", reader.size());
     Err(Failure::new(Exit::Evidence, message))
 }
 

@@ -92,9 +92,10 @@ fn as_json(verdict: &Verdict) -> Value {
             "expected": fault.expected, "got": fault.got,
         })
     });
-    let cosigners = report.cosigners.iter().map(|cosigner| {
-        json!({"name": cosigner.name, "cosigned_at_s": cosigner.timestamp_s})
-    });
+    let cosigners = report
+        .cosigners
+        .iter()
+        .map(|cosigner| json!({"name": cosigner.name, "cosigned_at_s": cosigner.timestamp_s}));
     json!({
         "size": report.size, "root": report.root.to_base64(), "unpublished": report.unpublished,
         "policy": if verdict.pinned { "given" } else { "the log's own" },
@@ -140,7 +141,10 @@ fn summary(verdict: &Verdict) -> String {
     }
     for span in &report.agents {
         let (agent, epoch) = (&span.agent, span.epoch);
-        text += &format!("agent {agent} epoch {epoch}: results {} to {}, each once\n", span.seq_first, span.seq_last);
+        text += &format!(
+            "agent {agent} epoch {epoch}: results {} to {}, each once\n",
+            span.seq_first, span.seq_last
+        );
     }
     text += &format!("{} SLO reports recomputed\n", verdict.slo.compared);
     if report.unpublished > 0 {

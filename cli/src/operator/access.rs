@@ -43,17 +43,8 @@ impl Access {
         self.identity.name()
     }
 
-    /// Calls the first aggregator that answers. A refusal is an answer; "not now" is none.
-    pub fn call<T, F>(&self, rpc: impl Fn(Client) -> F) -> Result<T, Failure>
-    where
-        F: Future<Output = Result<Response<T>, Status>>,
-    {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map_err(Failure::because(Exit::Unavailable))?.block_on(self.ask(rpc))
-    }
-
-    /// The same, for a caller that is async already. While somebody answers "not now" (an election,
-    /// a log that is just beginning) all are asked again, for a bounded time.
+    /// Calls the first aggregator that answers; a refusal is an answer. While somebody says "not
+    /// now" (an election, a log that is just beginning) all are asked again, for a bounded time.
     pub async fn ask<T, F>(&self, rpc: impl Fn(Client) -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<Response<T>, Status>>,
@@ -107,6 +98,12 @@ impl Access {
         let late = || Refused::NotThere(format!("expected an answer within {CALL_TIMEOUT:?}"));
         answer.unwrap_or_else(|_| Err(late())).map(Response::into_inner)
     }
+}
+
+/// Waits for a call, for a verb that is not async itself.
+pub fn now<T>(call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Failure::because(Exit::Unavailable))?.block_on(call)
 }
 
 /// What asking every address once came to.

@@ -1,4 +1,5 @@
-//! `apply`, `token create`, `agent retire`: an operator's changes, over mutually authenticated gRPC.
+//! `apply`, `token create`, `agent retire`: an operator's changes, over mutually authenticated
+//! gRPC.
 
 mod access;
 
@@ -22,61 +23,86 @@ pub fn apply(apply: &Apply) -> Done {
         .collect();
     proofmark_spec::parse(&sources)
         .map_err(|faults| Failure::new(Exit::Usage, faults.to_lines().join("\n")))?;
-    let files = files.into_iter().map(|file| SpecFile { name: file.name, text: file.text });
     let access = Access::open(&apply.operator)?;
-    let request = ApplyRequest {
-        files: files.collect(),
-        dry_run: apply.dry_run,
-        author: access.author().to_owned(),
-    };
-    let reply = access.call(|mut client| {
-        let request = request.clone();
-        async move { client.apply(request).await }
-    })?;
-    if !reply.faults.is_empty() {
-        return Err(Failure::new(Exit::Usage, reply.faults.join("\n")));
-    }
-    for line in &reply.diff {
+    let change = access::now(apply_files(&access, files, apply.dry_run))?;
+    for line in &change.diff {
         println!("{line}");
     }
     match apply.dry_run {
         true => println!("dry run: nothing was changed"),
         false => println!(
             "revision {} takes effect at {}",
-            reply.revision,
-            say::time(reply.effective_at_ms)
+            change.revision,
+            say::time(change.effective_at_ms)
         ),
     }
     Ok(Exit::Ok)
 }
 
+/// What an apply changed, or would.
+pub struct Change {
+    pub revision: u64,
+    pub effective_at_ms: u64,
+    pub diff: Vec<String>,
+}
+
+/// Applies files through any aggregator; all of them or none.
+pub async fn apply_files(
+    access: &Access,
+    files: Vec<files::SpecFile>,
+    dry_run: bool,
+) -> Result<Change, Failure> {
+    let files = files.into_iter().map(|file| SpecFile { name: file.name, text: file.text });
+    let author = access.author().to_owned();
+    let request = ApplyRequest { files: files.collect(), dry_run, author };
+    let reply = access.ask(|mut client| {
+        let request = request.clone();
+        async move { client.apply(request).await }
+    });
+    let reply = reply.await?;
+    match reply.faults.is_empty() {
+        true => Ok(Change {
+            revision: reply.revision,
+            effective_at_ms: reply.effective_at_ms,
+            diff: reply.diff,
+        }),
+        false => Err(Failure::new(Exit::Usage, reply.faults.join("\n"))),
+    }
+}
+
 /// Prints the token and nothing else: it is meant for a pipe.
 pub fn create_token(agent: Option<&str>, ttl: &str, operator: &OperatorAccess) -> Done {
-    let request = CreateTokenRequest {
-        agent: agent.unwrap_or_default().to_owned(),
-        ttl_s: ttl_seconds(ttl)?,
-    };
-    let reply = Access::open(operator)?.call(|mut client| {
+    let ttl_s = ttl_seconds(ttl)?;
+    let access = Access::open(operator)?;
+    println!("{}", access::now(token(&access, agent, ttl_s))?);
+    Ok(Exit::Ok)
+}
+
+/// A join token, good for one enrolment within `ttl_s` seconds.
+pub async fn token(access: &Access, agent: Option<&str>, ttl_s: u32) -> Result<String, Failure> {
+    let request = CreateTokenRequest { agent: agent.unwrap_or_default().to_owned(), ttl_s };
+    let reply = access.ask(|mut client| {
         let request = request.clone();
         async move { client.create_token(request).await }
-    })?;
-    println!("{}", reply.token);
-    Ok(Exit::Ok)
+    });
+    Ok(reply.await?.token)
 }
 
 pub fn retire(name: &str, operator: &OperatorAccess) -> Done {
     let request = RetireAgentRequest { agent: name.to_owned() };
-    Access::open(operator)?.call(|mut client| {
+    let access = Access::open(operator)?;
+    access::now(access.ask(|mut client| {
         let request = request.clone();
         async move { client.retire_agent(request).await }
-    })?;
+    }))?;
     println!("agent {name} is retired: nothing more is accepted from its key");
     Ok(Exit::Ok)
 }
 
 /// `90s`, `15m`, `24h`, `7d`.
 fn ttl_seconds(text: &str) -> Result<u32, Failure> {
-    let wrong = || Failure::new(Exit::Usage, format!("--ttl: expected like 15m or 24h, got {text}"));
+    let wrong =
+        || Failure::new(Exit::Usage, format!("--ttl: expected like 15m or 24h, got {text}"));
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds: u32 = match unit {
         's' => 1,

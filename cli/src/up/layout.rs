@@ -7,11 +7,10 @@ use proofmark_agent::JoinToken;
 use proofmark_agent::identity::Identity;
 use proofmark_aggregator::config::{Config, Listen, LogFormat, NodeEntry};
 use proofmark_evidence::{AgentName, Origin};
-use proofmark_proto::CreateTokenRequest;
 
 use crate::args::{OperatorAccess, Up};
 use crate::exit::{Exit, Failure};
-use crate::operator::Access;
+use crate::operator::{self, Access};
 
 /// The log's name: the last label says that it is a trial's.
 const ORIGIN: &str = "proofmark.local/up";
@@ -89,12 +88,7 @@ impl Layout {
         if Identity::is_enrolled(&self.agent_dir()) {
             return Ok(None);
         }
-        let request = CreateTokenRequest { agent: AGENT.to_owned(), ttl_s: TOKEN_TTL_S };
-        let reply = access.ask(|mut client| {
-            let request = request.clone();
-            async move { client.create_token(request).await }
-        });
-        Ok(Some(reply.await?.token))
+        operator::token(access, Some(AGENT), TOKEN_TTL_S).await.map(Some)
     }
 
     pub fn agent(&self, token: Option<String>) -> proofmark_agent::Config {

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use proofmark_aggregator::node::Node;
-use proofmark_proto::{ApplyRequest, SpecFile};
 
 use super::Layout;
 use crate::exit::{Exit, Failure};
-use crate::operator::Access;
+use crate::files::SpecFile;
+use crate::operator::{self, Access};
 
 const STARTER: &str = include_str!("../../../deploy/specs/starter/starter.yaml");
 /// What the starter's `files` check watches until the user points it elsewhere.
@@ -24,17 +24,8 @@ pub async fn apply_once(layout: &Layout, node: &Node, access: &Access) -> Result
     write_new(&path, &text)?;
     write_new(&layout.data.join("files").join("README.txt"), WATCHED)?;
     let file = SpecFile { name: name.clone(), text };
-    let request =
-        ApplyRequest { files: vec![file], dry_run: false, author: access.author().to_owned() };
-    let reply = access.ask(|mut client| {
-        let request = request.clone();
-        async move { client.apply(request).await }
-    });
-    let reply = reply.await?;
-    match reply.faults.is_empty() {
-        true => Ok(name),
-        false => Err(Failure::new(Exit::Usage, reply.faults.join("\n"))),
-    }
+    operator::apply_files(access, vec![file], false).await?;
+    Ok(name)
 }
 
 fn filled(layout: &Layout) -> String {
@@ -49,7 +40,8 @@ fn filled(layout: &Layout) -> String {
 }
 
 fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
-    let fault = |why: std::io::Error| Failure::new(Exit::Storage, format!("{}: {why}", path.display()));
+    let fault =
+        |why: std::io::Error| Failure::new(Exit::Storage, format!("{}: {why}", path.display()));
     let folder = path.parent().expect("a file below the data directory");
     std::fs::create_dir_all(folder).map_err(fault)?;
     if path.exists() {

@@ -94,6 +94,7 @@ pub struct Bench {
 /// One served agent port. Dropping it cuts it off.
 pub struct Gateway {
     pub address: String,
+    pub counters: Counters,
     stop: watch::Sender<bool>,
     served: JoinSet<()>,
 }
@@ -133,6 +134,7 @@ impl Bench {
     pub async fn open(&self) -> Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
+        let counters = Counters::default();
         let handles = Handles {
             identity: Arc::clone(&self.identity),
             proposer: self.consensus.clone(),
@@ -142,13 +144,13 @@ impl Bench {
             addresses: vec![address.clone()],
             clock: self.clock.clone(),
             workers: AdmissionWorkers::per_core(),
-            counters: Counters::default(),
+            counters: counters.clone(),
         };
         let stop = watch::Sender::new(false);
         let stopped = stop.subscribe();
         let mut served = JoinSet::new();
         served.spawn(async move { serve(listener, handles, stopped).await.unwrap() });
-        Gateway { address, stop, served }
+        Gateway { address, counters, stop, served }
     }
 
     /// A new join token, good for ten minutes.

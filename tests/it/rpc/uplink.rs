@@ -12,12 +12,15 @@ use proofmark_agent::uplink::{
 };
 use proofmark_aggregator::command::{Command, Reply};
 use proofmark_aggregator::consensus::ProposalOutcome;
+use proofmark_aggregator::ingest::counters::Event;
 use proofmark_aggregator::ingest::{AgentDirectory as _, SpecSnapshot};
 use proofmark_evidence::{
     AgentName, Checkpoint, Hash, Seen, SigningKey, cosign, log_signature_line, sha256,
 };
 use proofmark_proto::JoinToken;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -269,6 +272,26 @@ fn note(bench: &Bench, size: u64, log_key: &SigningKey, node_key: &SigningKey) -
     let name = &bench.identity.own().cosigner_name;
     let cosigned = cosign(name, node_key, 1_800_000_000, &text);
     format!("{text}\n{}{}", log_signature_line(&origin, log_key, &text), cosigned.line())
+}
+
+/// Neither garbage nor silence at the door keeps an agent out.
+#[tokio::test]
+async fn a_port_scanner_bothers_nobody() {
+    let mut bench = Bench::new();
+    let gateway = bench.open().await;
+    let mut silent = Vec::new();
+    for _ in 0..50 {
+        silent.push(TcpStream::connect(&gateway.address).await.unwrap());
+        let mut loud = TcpStream::connect(&gateway.address).await.unwrap();
+        loud.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        // The gateway answers with a TLS alert or a reset, and closes.
+        let _ = loud.read_to_end(&mut Vec::new()).await;
+    }
+    let mut linked = Linked::new(&mut bench, &[&gateway]).await;
+    linked.hand_in(1).await;
+    linked.until_acked(4).await;
+    assert_eq!(gateway.counters.get(Event::Connection, "handshake_failed"), 50);
+    gateway.stop().await;
 }
 
 #[test]

@@ -17,8 +17,6 @@ pub(super) struct Client {
     voice: Voice,
     /// Rises with each new command.
     pub(super) number: u64,
-    /// Rises with each sending.
-    pub(super) attempt: u64,
     pub(super) command: Option<Command>,
     /// Leaf hash of the batch under way.
     pub(super) leaf: Option<Hash>,
@@ -49,7 +47,7 @@ pub(super) fn cast(agents: u64) -> Vec<Client> {
 
 impl Client {
     fn new(voice: Voice) -> Self {
-        Self { voice, number: 0, attempt: 0, command: None, leaf: None }
+        Self { voice, number: 0, command: None, leaf: None }
     }
 
     /// Makes the next command, if this client has one; `now_ms` since the beginning.

@@ -1,6 +1,5 @@
 //! A run's fingerprint: equal traces, equal runs.
 
-use proofmark_aggregator::consensus::ProposalOutcome;
 use proofmark_evidence::{Hash, sha256, sha256_parts};
 
 use super::world::Event;
@@ -59,14 +58,10 @@ fn show(event: &Event) -> String {
             sha256(&request.command)
         ),
         Event::Answer { client, number, outcome } => {
-            format!("answer client={client} number={number} {}", show_outcome(outcome))
+            format!("answer client={client} number={number} {outcome:?}")
         }
         Event::Wake { client } => format!("wake client={client}"),
         Event::Restart { node } => format!("restart n{}", node + 1),
         Event::Nemesis => "nemesis".to_owned(),
     }
-}
-
-fn show_outcome(outcome: &ProposalOutcome) -> String {
-    format!("{outcome:?}")
 }

@@ -19,18 +19,10 @@ pub fn run() -> Outcome {
     faults.extend(shape::dead_files(&sources));
     faults.extend(shape::missing_pages(&root()));
     if faults.is_empty() {
-        println!(
-            "tidy: {} files, {} room rules",
-            sources.len(),
-            rooms::RULES.len()
-        );
+        println!("tidy: {} files, {} room rules", sources.len(), rooms::RULES.len());
         return Ok(());
     }
-    Err(format!(
-        "{}\ntidy: {} faults",
-        faults.join("\n"),
-        faults.len()
-    ))
+    Err(format!("{}\ntidy: {} faults", faults.join("\n"), faults.len()))
 }
 
 #[cfg(test)]

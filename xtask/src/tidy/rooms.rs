@@ -10,15 +10,8 @@ pub struct Rule {
     why: &'static str,
 }
 
-const EVERYWHERE: &[&str] = &[
-    "evidence/src",
-    "spec/src",
-    "slo/src",
-    "proto/src",
-    "agent/src",
-    "aggregator/src",
-    "cli/src",
-];
+const EVERYWHERE: &[&str] =
+    &["evidence/src", "spec/src", "slo/src", "proto/src", "agent/src", "aggregator/src", "cli/src"];
 
 pub const RULES: &[Rule] = &[
     Rule {
@@ -28,6 +21,7 @@ pub const RULES: &[Rule] = &[
             "proto/src",
             "agent/src/uplink",
             "agent/src/identity",
+            "aggregator/src/identity",
             "aggregator/src/ingest",
             "aggregator/src/api",
             "aggregator/src/consensus",
@@ -36,12 +30,7 @@ pub const RULES: &[Rule] = &[
         why: "messages of the wire stay at the wire",
     },
     Rule {
-        words: &[
-            "ring::signature",
-            "Ed25519KeyPair",
-            "ring::digest",
-            "digest::SHA256",
-        ],
+        words: &["ring::signature", "Ed25519KeyPair", "ring::digest", "digest::SHA256"],
         within: EVERYWHERE,
         rooms: &["evidence/src"],
         why: "signing and hashing of evidence have one implementation, which strangers read",
@@ -55,11 +44,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         words: &["SystemTime::now", "Instant::now"],
         within: EVERYWHERE,
-        rooms: &[
-            "agent/src/clock.rs",
-            "aggregator/src/clock.rs",
-            "cli/src/clock.rs",
-        ],
+        rooms: &["agent/src/clock.rs", "aggregator/src/clock.rs", "cli/src/clock.rs"],
         why: "time enters a program at one place",
     },
     Rule {
@@ -117,18 +102,8 @@ pub const RULES: &[Rule] = &[
         why: "same log, same state: no random order, no rounding that differs",
     },
     Rule {
-        words: &[
-            "unbounded_channel",
-            "mpsc::channel::<",
-            "tokio::spawn",
-            "thread::spawn",
-        ],
-        within: &[
-            "evidence/src",
-            "spec/src",
-            "slo/src",
-            "aggregator/src/state",
-        ],
+        words: &["unbounded_channel", "mpsc::channel::<", "tokio::spawn", "thread::spawn"],
+        within: &["evidence/src", "spec/src", "slo/src", "aggregator/src/state"],
         rooms: &[],
         why: "pure rooms start nothing",
     },
@@ -153,11 +128,8 @@ fn breaches(source: &Source, rule: &Rule) -> Vec<String> {
     let mut found = Vec::new();
     for (number, line) in source.code() {
         if let Some(word) = rule.words.iter().find(|word| says(line, word)) {
-            let belongs = if rule.rooms.is_empty() {
-                "nowhere here".into()
-            } else {
-                rule.rooms.join(", ")
-            };
+            let belongs =
+                if rule.rooms.is_empty() { "nowhere here".into() } else { rule.rooms.join(", ") };
             found.push(format!(
                 "{}:{number}: `{word}` belongs in {belongs}: {}",
                 source.path, rule.why
@@ -187,45 +159,22 @@ mod tests {
     #[test]
     fn a_line_in_the_wrong_room_is_named() {
         let check = |path: &str, line: &str, faults: usize| {
-            assert_eq!(
-                check(&Source::new(path, line)).len(),
-                faults,
-                "{path}: {line}"
-            );
+            assert_eq!(check(&Source::new(path, line)).len(), faults, "{path}: {line}");
         };
         check("slo/src/fold.rs", "let ratio = good as f64;", 1);
-        check(
-            "slo/src/fold.rs",
-            "let utf64 = 1; // f64 in a name is not the type",
-            0,
-        );
+        check("slo/src/fold.rs", "let utf64 = 1; // f64 in a name is not the type", 0);
         check("slo/src/fold.rs", "    // f64 would round differently", 0);
-        check(
-            "aggregator/src/state/mod.rs",
-            "let now = SystemTime::now();",
-            1,
-        );
+        check("aggregator/src/state/mod.rs", "let now = SystemTime::now();", 1);
         check("aggregator/src/clock.rs", "let now = SystemTime::now();", 0);
         check("aggregator/src/views/mod.rs", "use raft::RawNode;", 1);
-        check(
-            "aggregator/src/views/mod.rs",
-            "let draft = draft::new();",
-            0,
-        );
-        check(
-            "aggregator/src/consensus/driver.rs",
-            "use raft::RawNode;",
-            0,
-        );
+        check("aggregator/src/views/mod.rs", "let draft = draft::new();", 0);
+        check("aggregator/src/consensus/driver.rs", "use raft::RawNode;", 0);
         check("spec/src/parse.rs", "async fn read() {}", 1);
     }
 
     #[test]
     fn tests_may_do_what_they_need() {
         let text = "fn a() {}\n#[cfg(test)]\nmod tests {\n    let x = 1.0_f64;\n}\n";
-        assert_eq!(
-            check(&Source::new("slo/src/fold.rs", text)),
-            Vec::<String>::new()
-        );
+        assert_eq!(check(&Source::new("slo/src/fold.rs", text)), Vec::<String>::new());
     }
 }

@@ -48,17 +48,9 @@ fn long_lines(source: &Source) -> Vec<String> {
 }
 
 fn big_file(source: &Source) -> Option<String> {
-    let excused = source
-        .lines
-        .iter()
-        .take(40)
-        .any(|line| line.contains(WHY_BIG));
-    (source.shipped > FILE_LINES_MAX && !excused).then(|| {
-        format!(
-            "{}: {} lines; split it, or say `{WHY_BIG}`",
-            source.path, source.shipped
-        )
-    })
+    let excused = source.lines.iter().take(40).any(|line| line.contains(WHY_BIG));
+    (source.shipped > FILE_LINES_MAX && !excused)
+        .then(|| format!("{}: {} lines; split it, or say `{WHY_BIG}`", source.path, source.shipped))
 }
 
 /// Functions by indentation: rustfmt closes a function with a brace in the column of its `fn`.
@@ -73,9 +65,7 @@ fn long_functions(source: &Source) -> Vec<String> {
         let Some(length) = lines[start..].iter().position(|line| *line == close) else {
             continue;
         };
-        let excused = lines[start..start + length]
-            .iter()
-            .any(|line| line.contains(WHY_LONG));
+        let excused = lines[start..start + length].iter().any(|line| line.contains(WHY_LONG));
         if length > FUNCTION_LINES_MAX && !excused {
             faults.push(format!(
                 "{}:{}: a function of {length} lines; cut it, or say `{WHY_LONG}`",
@@ -89,51 +79,26 @@ fn long_functions(source: &Source) -> Vec<String> {
 
 fn function_indent(line: &str) -> Option<usize> {
     let trimmed = line.trim_start();
-    let words = [
-        "fn ",
-        "pub fn ",
-        "async fn ",
-        "pub async fn ",
-        "pub(crate) fn ",
-        "const fn ",
-    ];
-    words
-        .iter()
-        .any(|word| trimmed.starts_with(word))
-        .then(|| line.len() - trimmed.len())
+    let words = ["fn ", "pub fn ", "async fn ", "pub async fn ", "pub(crate) fn ", "const fn "];
+    words.iter().any(|word| trimmed.starts_with(word)).then(|| line.len() - trimmed.len())
 }
 
 fn first_page(source: &Source) -> Option<String> {
-    let crate_root = ["/src/lib.rs", "/src/main.rs"]
-        .iter()
-        .any(|end| source.path.ends_with(end));
+    let crate_root = ["/src/lib.rs", "/src/main.rs"].iter().any(|end| source.path.ends_with(end));
     if !crate_root {
         return None;
     }
-    let page: Vec<&String> = source
-        .lines
-        .iter()
-        .take_while(|line| line.starts_with("//!"))
-        .collect();
-    let states_absence = page
-        .iter()
-        .any(|line| line.contains("never") || line.contains("Never"));
+    let page: Vec<&String> =
+        source.lines.iter().take_while(|line| line.starts_with("//!")).collect();
+    let states_absence = page.iter().any(|line| line.contains("never") || line.contains("Never"));
     (page.len() < 3 || !states_absence).then(|| {
-        format!(
-            "{}: the first page says what enters, what leaves, what is never here",
-            source.path
-        )
+        format!("{}: the first page says what enters, what leaves, what is never here", source.path)
     })
 }
 
 fn crash_sentence(source: &Source) -> Option<String> {
-    let durable = source
-        .code()
-        .find(|(_, line)| DURABLE.iter().any(|word| line.contains(word)));
-    let said = source
-        .lines
-        .iter()
-        .any(|line| line.to_lowercase().contains(CRASH));
+    let durable = source.code().find(|(_, line)| DURABLE.iter().any(|word| line.contains(word)));
+    let said = source.lines.iter().any(|line| line.to_lowercase().contains(CRASH));
     match durable {
         Some((number, _)) if !said => Some(format!(
             "{}:{number}: a durable write, and no sentence `A {CRASH} leaves …`",
@@ -149,8 +114,7 @@ pub fn dead_files(sources: &[Source]) -> Vec<String> {
         let is_module = source.path.contains("/src/") && !source.path.contains("/src/bin/");
         is_module && !is_crate_root(&source.path) && !named(sources, &source.path)
     });
-    dead.map(|source| format!("{}: no `mod` names this file", source.path))
-        .collect()
+    dead.map(|source| format!("{}: no `mod` names this file", source.path)).collect()
 }
 
 fn is_crate_root(path: &str) -> bool {
@@ -158,10 +122,7 @@ fn is_crate_root(path: &str) -> bool {
 }
 
 fn named(sources: &[Source], path: &str) -> bool {
-    let path = path
-        .strip_suffix("/mod.rs")
-        .or(path.strip_suffix(".rs"))
-        .unwrap_or(path);
+    let path = path.strip_suffix("/mod.rs").or(path.strip_suffix(".rs")).unwrap_or(path);
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let parents = [
         format!("{folder}/mod.rs"),
@@ -173,19 +134,18 @@ fn named(sources: &[Source], path: &str) -> bool {
     sources
         .iter()
         .filter(|source| parents.contains(&source.path))
-        .any(|source| {
-            source
-                .lines
-                .iter()
-                .any(|line| line.trim_end().ends_with(&declared))
-        })
+        .any(|source| source.lines.iter().any(|line| says_module(line, &declared)))
+}
+
+/// `pub(crate) mod name; // and why` names a module too.
+fn says_module(line: &str, declared: &str) -> bool {
+    let code = line.split("//").next().unwrap_or_default();
+    code.trim_end().ends_with(declared)
 }
 
 pub fn missing_pages(root: &Path) -> Vec<String> {
     let missing = PAGES.iter().filter(|page| !root.join(page).exists());
-    missing
-        .map(|page| format!("{page}: missing; the project promises it"))
-        .collect()
+    missing.map(|page| format!("{page}: missing; the project promises it")).collect()
 }
 
 #[cfg(test)]
@@ -196,18 +156,11 @@ mod tests {
     fn shapes_out_of_bounds_are_named() {
         let check = |path: &str, text: &str, part: &str| {
             let faults = check(&Source::new(path, text)).join("\n");
-            assert!(
-                faults.contains(part),
-                "{path}: expected {part:?}, got {faults:?}"
-            );
+            assert!(faults.contains(part), "{path}: expected {part:?}, got {faults:?}");
         };
         check("a/src/b.rs", &"x".repeat(101), "over 100 columns");
         check("a/src/b.rs", &"x\n".repeat(601), "601 lines");
-        check(
-            "a/src/b.rs",
-            &format!("fn a() {{\n{}}}\n", "    x;\n".repeat(71)),
-            "72 lines",
-        );
+        check("a/src/b.rs", &format!("fn a() {{\n{}}}\n", "    x;\n".repeat(71)), "72 lines");
         check("a/src/lib.rs", "//! A crate.\n", "first page");
         check("a/src/b.rs", "file.sync_all()?;", "durable write");
     }
@@ -219,9 +172,6 @@ mod tests {
             Source::new("a/src/used.rs", ""),
             Source::new("a/src/dead.rs", ""),
         ];
-        assert_eq!(
-            dead_files(&sources),
-            ["a/src/dead.rs: no `mod` names this file"]
-        );
+        assert_eq!(dead_files(&sources), ["a/src/dead.rs: no `mod` names this file"]);
     }
 }

@@ -18,11 +18,7 @@ impl Source {
             .position(|pair| pair[0].trim_end() == "#[cfg(test)]" && pair[1].starts_with("mod "));
         let whole = if is_test_path(path) { 0 } else { lines.len() };
         let shipped = tests.unwrap_or(whole).min(whole);
-        Self {
-            path: path.to_owned(),
-            lines,
-            shipped,
-        }
+        Self { path: path.to_owned(), lines, shipped }
     }
 
     /// The shipped lines of code with their numbers from 1; comment lines are left out.
@@ -50,10 +46,7 @@ fn collect(root: &Path, folder: &Path, sources: &mut Vec<Source>) -> Result<(), 
     let shown = |why: std::io::Error| format!("{}: {why}", folder.display());
     for entry in std::fs::read_dir(folder).map_err(shown)? {
         let path = entry.map_err(shown)?.path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if name == "target" || name.starts_with('.') {
             continue;
         }

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::agent::open_spool;
-use crate::testing::document;
+use crate::tests::document;
 
 const START_MS: u64 = 1_700_000_000_000;
 const AGENT: &str = "web-1";
@@ -31,15 +31,14 @@ struct World {
 
 impl World {
     fn start(dir: &Path, clock: Clock) -> World {
-        World::start_with(dir, clock, "")
+        World::start_with(dir, clock, |_| {})
     }
 
-    fn start_with(dir: &Path, clock: Clock, more: &str) -> World {
-        let text = format!(
-            "name: {AGENT}\ndata_dir: '{}'\naggregators: ['a:1']\nbatch_age_ms_max: 500\n{more}",
-            dir.display()
-        );
-        let config = Config::parse(&text, "test").expect("valid");
+    fn start_with(dir: &Path, clock: Clock, change: impl FnOnce(&mut Config)) -> World {
+        let agent = AgentName::parse(AGENT).expect("a label");
+        let addresses = vec!["a:1".to_string()];
+        let mut config = Config::with_defaults(agent, dir.to_path_buf(), addresses, None);
+        change(&mut config);
         std::fs::create_dir_all(dir.join("spool")).expect("made");
         let (spool, damage) = open_spool(&config).expect("opens");
         let (to_aggregator, batches) = mpsc::channel(2);
@@ -286,13 +285,38 @@ async fn a_check_that_is_still_running_is_skipped_as_overrun_and_a_busy_agent_sa
     let slow = document("slow", "60s", Some("50s"), &probe);
     let slower = document("slower", "60s", Some("50s"), &probe);
     let clock = Clock::manual(START_MS);
-    let mut world = World::start_with(dir.path(), clock, "concurrent_checks_max: 1\n");
+    let mut world = World::start_with(dir.path(), clock, |config| config.concurrent_checks_max = 1);
     world.welcome().await;
     world.specs(1, format!("{slow}---\n{slower}")).await;
     world.run_impatiently_for(3).await;
     let expect = BTreeSet::from(["skipped_busy", "skipped_overrun"]);
     assert!(world.slugs().is_subset(&expect), "{:?}", world.slugs());
     assert_eq!(world.slugs(), expect);
+}
+
+#[tokio::test]
+async fn a_full_spool_keeps_the_oldest_and_every_instant_is_accounted_for_in_the_end() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (_listener, port) = listener().await;
+    let clock = Clock::manual(START_MS);
+    let mut world = World::start_with(dir.path(), clock.clone(), |config| {
+        config.spool_bytes_max = 4_000;
+        config.batch_results_max = 2;
+    });
+    world.welcome().await;
+    world.specs(1, tcp_check("a", port)).await;
+    while world.metrics.counter(Counter::ResultsUnspooled) < 5 {
+        tick(&clock).await;
+    }
+    assert!(world.metrics.counter(Counter::SpoolFailures) > 0);
+    while !world.slugs().contains("spool_full") {
+        world.run_for(1).await;
+    }
+    world.stop().await.expect("drains");
+    let told: u64 = world.accepted.iter().map(|open| open.header.coverage.scheduled).sum();
+    let first = world.instants()[0].1;
+    let expected = Grid::of("a", AGENT, 1_000).count_between(first, clock.unix_ms() + 1);
+    assert_eq!(told, expected);
 }
 
 #[tokio::test]
@@ -349,6 +373,7 @@ async fn another_epoch_than_ours_stops_the_agent() {
     let mut world = World::start(dir.path(), Clock::manual(START_MS));
     let last_header_hash = Hash::ZERO;
     world.tell(UplinkEvent::Connected { epoch: 2, next_seq: 1, last_header_hash }).await;
-    let fault = world.stop().await.expect_err("cannot go on");
+    let ended = world.tasks.join_next().await.expect("one task").expect("no panic");
+    let fault = ended.expect_err("cannot go on");
     assert_eq!(fault.slug(), "wrong_epoch");
 }

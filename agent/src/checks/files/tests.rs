@@ -7,7 +7,7 @@ use proofmark_evidence::MeasurementKind::{FilesBytes, FilesChangedCount, FilesCo
 
 use crate::checks::{Checks, Observation};
 use crate::clock::Clock;
-use crate::testing::check;
+use crate::tests::check;
 
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 

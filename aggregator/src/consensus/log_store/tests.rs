@@ -62,8 +62,8 @@ fn a_conflicting_suffix_is_replaced_in_one_stroke() {
     let oldest_of_all = task(entries(1..2, 3), None);
     let kept = [entries(1..4, 1), entries(4..6, 2)].concat();
     // In records of their own, and within one.
-    let groups: [&[&[WriteTask]]; 2] =
-        [&[&[older.clone()], &[newer.clone()]], &[&[older.clone(), newer.clone()]]];
+    let both = [older.clone(), newer.clone()];
+    let groups: [&[&[WriteTask]]; 2] = [&[&both[..1], &both[1..]], &[&both]];
     for groups in groups {
         let dir = fresh();
         let (store, recovered) = write_and_reopen(&dir, groups);

@@ -123,9 +123,9 @@ impl Dialer {
             match client.forward(request).await {
                 Ok(reply) => answer(proposals, &reply.into_inner().outcomes),
                 Err(status) => {
+                    // It may have been proposed: dropping the proposals tells their owners Lost. If
+                    // the connection is gone, the other conversation will find out.
                     tracing::warn!(peer = self.peer.node_id, %status, "forward failed");
-                    // It may have been proposed: dropping the proposals tells their owners Lost.
-                    return;
                 }
             }
         }
