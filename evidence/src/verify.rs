@@ -99,8 +99,8 @@ impl LeafVisitor for () {
 
 /// Verifies a log under the caller's own policy. Never panics, whatever the files hold.
 ///
-/// A directory that a running node writes may change under the reader's eyes: verify a copy of
-/// it, or the node's HTTP address.
+/// A node may go on writing the directory meanwhile: growth is no fault. Only in the moment
+/// between a blob's write and its leaf's, the blob is reported as trailing bytes; look again then.
 pub fn verify_log(
     source: &dyn TileSource,
     policy: &Policy,
@@ -297,7 +297,7 @@ fn knows(policy: &Policy, name: &str, signed: &SignedCheckpoint) -> bool {
     lines.all(|line| policy.verifier_keys().any(|key| line.is_by(key)))
 }
 
-/// The file that holds this many items of a level's last, or any, tile at a size.
+/// A tile's file as it is named at this size.
 fn tile_file(level: u8, index: u64, size: u64) -> LogFile {
     LogFile::Tile { level, index, width: width_at(level, index, size) }
 }

@@ -244,8 +244,7 @@ impl<'a> Value<'a> {
         self.fault(Slug::OutOfRange, expected, format!("{chars} characters"))
     }
 
-    /// A scalar that `read` understands.
-    /// Text that `read` takes; what it does not take is reported, cut if it is long.
+    /// A scalar that `read` understands; one that it does not is reported, cut if it is long.
     pub fn word<T>(
         &self,
         slug: Slug,

@@ -1,6 +1,9 @@
 //! The whole system from outside: real processes, real sockets, real disks.
 
 mod auditor;
+mod bad_input;
+mod command_lines;
 mod end_to_end;
+mod http_api;
 mod rpc;
 mod up;

@@ -87,6 +87,7 @@ pub(super) struct EventLoop {
     keeper: Keeper,
     reports: mpsc::Receiver<Report>,
     uplink: UplinkHandle,
+    connected: bool,
     seen: Option<Seen>,
     spec_revision: u64,
     shutdown: watch::Receiver<bool>,
@@ -126,6 +127,7 @@ impl EventLoop {
             keeper: spool.keeper,
             reports: spool.reports,
             uplink: parts.uplink,
+            connected: false,
             seen: None,
             spec_revision: parts.specs.map_or(0, |specs| specs.revision),
             shutdown: parts.shutdown,
@@ -374,14 +376,14 @@ impl EventLoop {
                     return Err(AgentFault::Epoch { expected: self.epoch, got: epoch });
                 }
                 self.metrics.add(Counter::UplinkConnects, 1);
-                self.metrics.set(Gauge::UplinkConnected, 1);
+                self.connected = true;
                 if let Some(lost) = self.outbox.connected(next_seq, last_header_hash) {
                     self.record_lost(lost);
                 }
             }
             UplinkEvent::Disconnected { .. } => {
                 self.metrics.add(Counter::UplinkDisconnects, 1);
-                self.metrics.set(Gauge::UplinkConnected, 0);
+                self.connected = false;
             }
             UplinkEvent::Acked { epoch, seq_end } if epoch == self.epoch => {
                 self.outbox.acked(seq_end);
@@ -451,8 +453,9 @@ impl EventLoop {
             }
             Stage::Finishing { until_us } if now_us >= until_us => self.runs.abort_all(),
             Stage::Delivering { until_us } => {
-                let is_done = self.results_not_written() == 0 && self.outbox.is_acked();
-                if is_done || now_us >= until_us {
+                // Without an aggregator there is nobody to wait for: the spool is durable.
+                let has_answers = self.outbox.is_acked() || !self.connected;
+                if (self.results_not_written() == 0 && has_answers) || now_us >= until_us {
                     self.stage = Stage::Done;
                 }
             }
@@ -487,6 +490,7 @@ impl EventLoop {
         let metrics = &self.metrics;
         metrics.set(Gauge::Checks, self.schedule.checks() as u64);
         metrics.set(Gauge::ChecksRunning, self.running.count() as u64);
+        metrics.set(Gauge::UplinkConnected, u64::from(self.connected));
         metrics.set(Gauge::SpecRevision, self.spec_revision);
         metrics.set(Gauge::SequenceAcknowledged, self.outbox.acked_end());
         if let Some(chain) = self.outbox.chain_to_seal() {

@@ -1,10 +1,10 @@
 //! The views as JSON, one handler a view.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 
 use super::Api;
-use super::problem::Problem;
+use super::problem::{PathParts, Problem};
 use crate::views::model::{
     AgentView, CheckView, CheckpointView, FailureView, HealthView, ObjectiveView, ProblemView,
     SpecView,
@@ -43,7 +43,7 @@ pub async fn slos(State(api): State<Api>) -> Json<Vec<ObjectiveView>> {
 )]
 pub async fn slo(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    PathParts(name): PathParts<String>,
 ) -> Result<Json<ObjectiveView>, Problem> {
     let state = api.views.now().state;
     let found = state.objectives.iter().find(|objective| objective.name == name);

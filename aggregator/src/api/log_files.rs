@@ -4,7 +4,7 @@
 //! On disk only the newest partial of each level is kept; an older width is a prefix of it and is
 //! cut here. Only names of the layout are opened: a path cannot leave the directory.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use proofmark_evidence::{
@@ -12,7 +12,7 @@ use proofmark_evidence::{
 };
 
 use super::Api;
-use super::problem::Problem;
+use super::problem::{PathParts, Problem};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
@@ -22,7 +22,10 @@ const BRIEF: &str = "public, max-age=1";
 const FOREVER: &str = "public, max-age=31536000, immutable";
 
 /// `GET /log/{path}`.
-pub async fn file(State(api): State<Api>, Path(path): Path<String>) -> Result<Response, Problem> {
+pub async fn file(
+    State(api): State<Api>,
+    PathParts(path): PathParts<String>,
+) -> Result<Response, Problem> {
     let Some(name) = Name::parse(&path) else {
         let message = format!("expected a C2SP path, got {path}");
         return Err(Problem::not_found("no_such_log_file", message));

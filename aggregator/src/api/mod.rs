@@ -78,6 +78,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/results/{agent}/{epoch}/{seq}/proof", get(results::proof))
         .route("/log/{*path}", get(log_files::file))
         .fallback(no_such_page)
+        .method_not_allowed_fallback(read_only)
         .with_state(api)
 }
 
@@ -114,4 +115,8 @@ async fn openapi() -> Response {
 
 async fn no_such_page() -> Problem {
     Problem::not_found("no_such_page", "expected a path of /openapi.json, got another")
+}
+
+async fn read_only() -> Problem {
+    Problem::method_not_allowed("expected GET: this API is read only, got another method")
 }

@@ -1,8 +1,12 @@
 //! How the API says no: a status, a stable slug, a sentence with expected and got.
 
 use axum::Json;
+use axum::extract::{FromRequestParts, Path};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+
+use serde::de::DeserializeOwned;
 
 use crate::views::model::ProblemView;
 
@@ -20,6 +24,10 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, slug, message)
     }
 
+    pub fn method_not_allowed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    }
+
     /// Not the caller's fault. The message is for the operator, who finds the slug in the log.
     pub fn internal(slug: &'static str, why: impl std::fmt::Display) -> Self {
         tracing::error!(slug, %why, "a request could not be answered");
@@ -34,5 +42,22 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         (self.status, Json(self.view)).into_response()
+    }
+}
+
+/// The variable parts of a path; what cannot be read is refused in this shape too.
+pub struct PathParts<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathParts<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = parts.uri.path().to_owned();
+        let read = Path::<T>::from_request_parts(parts, state).await;
+        let unreadable = |why: axum::extract::rejection::PathRejection| {
+            let message = format!("expected a path of /openapi.json, got {path}: {}", why.body_text());
+            Problem::bad_request("bad_path", message)
+        };
+        read.map(|Path(read)| PathParts(read)).map_err(unreadable)
     }
 }

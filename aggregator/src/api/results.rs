@@ -1,7 +1,7 @@
 //! One result, and its proof, read from the evidence. The index only says where to look.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use proofmark_evidence::{
@@ -9,11 +9,11 @@ use proofmark_evidence::{
 };
 
 use super::Api;
-use super::problem::Problem;
+use super::problem::{PathParts, Problem};
 use crate::views::family;
 use crate::views::model::{MeasurementView, ProblemView, ResultView};
 
-type IdParts = Path<(String, u64, u64)>;
+type IdParts = PathParts<(String, u64, u64)>;
 
 /// One result by its id. Only published results are shown: what is shown can be proven.
 #[utoipa::path(
@@ -56,7 +56,7 @@ pub async fn proof(State(api): State<Api>, id: IdParts) -> Result<Response, Prob
     Ok((kind, text.await?).into_response())
 }
 
-fn parse_id(Path((agent, epoch, seq)): IdParts) -> Result<ResultId, Problem> {
+fn parse_id(PathParts((agent, epoch, seq)): IdParts) -> Result<ResultId, Problem> {
     let agent = AgentName::parse(&agent)
         .map_err(|why| Problem::bad_request("result_id", format!("agent name: {why}")))?;
     Ok(ResultId { agent, epoch, seq })

@@ -261,7 +261,7 @@ async fn without_an_aggregator_results_wait_on_disk_and_arrive_in_order_later() 
         tick(&clock).await;
     }
     assert!(second.batches.try_recv().is_err(), "nothing is sent before a welcome");
-    second.kill().await;
+    second.stop().await.expect("needs no aggregator to stop");
 
     let mut third = World::start(dir.path(), clock).knowing(&first);
     third.welcome().await;
