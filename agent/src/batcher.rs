@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proofmark_evidence::limits::{
-    BLOB_BYTES_MAX, CHECK_TABLE_BYTES_MAX, CHECKS_COUNT_MAX, TARGET_BYTES_MAX,
+    BATCH_PAYLOAD_BYTES_MAX, CHECK_TABLE_BYTES_MAX, CHECKS_COUNT_MAX, TARGET_BYTES_MAX,
 };
 use proofmark_evidence::{
     AgentName, BatchDraft, CheckName, CheckRef, CheckResult, Coverage, Hash, Measurement,
@@ -179,7 +179,7 @@ impl Batcher {
     fn fits(&self, finished: &Finished, new_row: Option<usize>) -> bool {
         let open = &self.open;
         open.results.len() < self.results_max
-            && open.payload_bytes + finished.payload_bytes_max() <= BLOB_BYTES_MAX
+            && open.payload_bytes + finished.payload_bytes_max() <= BATCH_PAYLOAD_BYTES_MAX
             && open.table_bytes + new_row.unwrap_or(0) <= CHECK_TABLE_BYTES_MAX
             && (new_row.is_none() || open.rows.len() < CHECKS_COUNT_MAX)
             && open.span_with(finished.scheduled_at_ms) <= u64::from(u32::MAX)

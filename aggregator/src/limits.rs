@@ -290,7 +290,7 @@ pub const INGEST_BUSY_RETRY_MS: u64 = 250;
 
 /// Size of one batch's payload, in bytes: with its leaf it fits a message (`REQUEST_BYTES_MAX`) and
 /// a Raft entry. Above it the batch is refused for good, so an agent's own bound lies below.
-pub const PAYLOAD_BYTES_MAX: usize = 960 * 1024;
+pub const PAYLOAD_BYTES_MAX: usize = proofmark_evidence::limits::BATCH_PAYLOAD_BYTES_MAX;
 
 /// How far a result's scheduled time may lie ahead of our clock, in milliseconds. Beyond it the
 /// batch is refused and may come again later. The past is not bounded here: spools replay.

@@ -15,6 +15,11 @@ pub const HEADER_BYTES_MAX: usize = LEAF_BYTES_MAX - LEAF_ENVELOPE_BYTES;
 /// others, whose own bound is 4 MiB. Above it sealing refuses with `payload_too_large`.
 pub const BLOB_BYTES_MAX: usize = 1 << 20;
 
+/// Results of one batch on its way from an agent, in bytes: less than a blob may have, so that with
+/// its leaf and the wire's own bytes it fits one message of 1 MiB. An agent closes its batch
+/// before; an aggregator refuses a larger one for good.
+pub const BATCH_PAYLOAD_BYTES_MAX: usize = 960 * 1024;
+
 /// Results of one batch. The batcher closes the batch when it is reached.
 pub const RESULTS_COUNT_MAX: usize = 4096;
 /// One result: 256 bytes of detail and every measurement there is at its widest stay below.

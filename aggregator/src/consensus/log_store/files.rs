@@ -1,6 +1,6 @@
 //! The files of a log: opening each, making the next.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use super::{LogStoreFault, fault};
 
 const EXTENSION: &str = "raftlog";
 const UNFINISHED: &str = "next.tmp";
+const LOCK: &str = "lock";
 
 /// Whole records of one file, oldest first, and what follows them.
 pub(super) struct Scanned {
@@ -19,6 +20,19 @@ pub(super) struct Scanned {
     pub(super) end: usize,
     /// Bytes after that: an unfinished record, or none.
     pub(super) torn: usize,
+}
+
+/// Keeps other processes out until the returned file is closed, however this one ends.
+pub(super) fn lock(dir: &Path) -> Result<File, LogStoreFault> {
+    let path = dir.join(LOCK);
+    let file = File::create(&path).map_err(|cause| fault(&path, &cause))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(LogStoreFault::InUse { dir: dir.display().to_string() })
+        }
+        Err(TryLockError::Error(cause)) => Err(fault(&path, &cause)),
+    }
 }
 
 /// Makes a file that holds its header and nothing else, durably.

@@ -41,6 +41,8 @@ struct Shared {
     /// Never held while a disk is waited for.
     index: Mutex<Index>,
     bytes_per_file: u64,
+    /// Held for as long as the log is open.
+    _lock: File,
 }
 
 /// Where the next record goes.
@@ -85,6 +87,8 @@ pub enum LogStoreFault {
     Missing { dir: String },
     #[error("{dir}: there is a raft log here already; it belongs to node {node_id}")]
     Exists { dir: String, node_id: u64 },
+    #[error("{dir}: the raft log is open in another process")]
+    InUse { dir: String },
     #[error("{file}: the raft log of another cluster or node: expected {expected:?}, got {got:?}")]
     Identity { file: String, expected: LogIdentity, got: LogIdentity },
     /// The disk lost or changed what was durable. Rebuild the node under a new id.
@@ -123,6 +127,7 @@ impl LogStore {
         if !dir.is_dir() {
             return Err(missing());
         }
+        let lock = files::lock(dir)?;
         let mut index = Index::default();
         let mut last = None;
         let mut next_number = 1;
@@ -143,7 +148,7 @@ impl LogStore {
         let tail = Mutex::new(Tail { file, bytes: last.end as u64, next_number });
         let recovered = index.recovered(&last.header);
         let (dir, header, index) = (dir.to_owned(), last.header, Mutex::new(index));
-        let shared = Arc::new(Shared { dir, header, tail, index, bytes_per_file });
+        let shared = Arc::new(Shared { dir, header, tail, index, bytes_per_file, _lock: lock });
         Ok((Self { shared }, recovered))
     }
 

@@ -94,6 +94,7 @@ fn full_files_are_followed_by_new_ones() {
     let (store, recovered) = small(dir.path());
     assert_eq!(recovered.last_index, 39);
     assert_eq!(store.fetch(1, 40, u64::MAX).unwrap(), entries(1..40, 1));
+    drop(store);
     let middle = files::list(dir.path()).unwrap()[2].1.clone();
     std::fs::remove_file(middle).unwrap();
     let refused = LogStore::open(dir.path(), IDENTITY).map(drop).unwrap_err();
@@ -112,6 +113,16 @@ fn the_wrong_directory_is_refused_by_name() {
         let refused = LogStore::open(&empty, IDENTITY).map(drop).unwrap_err();
         assert!(matches!(refused, LogStoreFault::Missing { .. }), "{refused}");
     }
+}
+
+#[test]
+fn two_processes_do_not_share_a_log() {
+    let dir = fresh();
+    let first = open(&dir);
+    let refused = LogStore::open(dir.path(), IDENTITY).map(drop).unwrap_err();
+    assert!(matches!(refused, LogStoreFault::InUse { .. }), "{refused}");
+    drop(first);
+    open(&dir);
 }
 
 /// A power cut leaves any beginning of the last record: it is cut away, the rest stays, and the
