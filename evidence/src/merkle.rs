@@ -345,14 +345,17 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn proofs_hold_for_their_trees_and_no_others(new in 1..600_u64, seed: u64, bit in 0..256_usize) {
+        fn proofs_hold_for_their_trees_only(new in 1..600_u64, seed: u64, bit in 0..256_usize) {
+            let refused = |old, new, path: &[Hash], old_root, new_root| {
+                verify_consistency(old, new, path, old_root, new_root).is_err()
+            };
             let leaves = decimal_leaves(new);
             let (old, index) = (seed % new + 1, seed / 7 % new);
             let (old_root, new_root) = (root_of(&leaves[..old as usize]), root_of(&leaves));
             let path = leaves.consistency_proof(old, new).unwrap();
             verify_consistency(old, new, &path, old_root, new_root).unwrap();
-            prop_assert!(verify_consistency(old, new, &path, flip(old_root, bit), new_root).is_err());
-            prop_assert!(verify_consistency(old, new, &path, old_root, flip(new_root, bit)).is_err());
+            prop_assert!(refused(old, new, &path, flip(old_root, bit), new_root));
+            prop_assert!(refused(old, new, &path, old_root, flip(new_root, bit)));
 
             let path = leaves.inclusion_proof(index, new).unwrap();
             let leaf = leaves[index as usize];

@@ -1,4 +1,5 @@
-//! From the root down to the tiles of leaf hashes: each tile is held to the hash its parent has for it.
+//! From the root down to the tiles of leaf hashes: each tile is held to the hash that its parent
+//! has for it.
 //!
 //! A tile that is missing or wrong is reported, and then rebuilt from the files below it, so that
 //! these can be judged all the same. Where that fails too, they are judged by the rules alone.
@@ -120,7 +121,8 @@ impl Verifier<'_> {
             return self.check_bundle(&bundle, hashes.as_deref());
         }
         if hashes.is_none() && !self.has_children(level, index) {
-            return self.rules.skip(); // a size that was only claimed ends here, not after 2^63 files
+            // A size that was only claimed ends here, not after 2^63 missing files.
+            return self.rules.skip();
         }
         for place in 0..TILE_WIDTH {
             let expected = hashes.as_ref().map(|hashes| hashes[place as usize]);
