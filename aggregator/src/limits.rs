@@ -82,8 +82,8 @@ pub const APPLY_BACKLOG_BYTES_MAX: usize = 64 << 20;
 /// Newest log entries kept in memory, in bytes. Older ones are read from disk.
 pub const LOG_TAIL_BYTES_MAX: usize = 64 << 20;
 
-/// Ticks that one flush of the Raft log may take (ten seconds). Reached: the process aborts, so that
-/// a replica with a working disk can lead.
+/// Ticks that one flush of the Raft log may take (ten seconds). Reached: the process aborts, so
+/// that a replica with a working disk can lead.
 pub const LOG_STALL_TICKS_MAX: u64 = 100;
 
 /// One file of the Raft log, in bytes. Reached: the next record begins a new file.
@@ -254,7 +254,8 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 pub const KEEPALIVE_INTERVAL_MS: u64 = 30_000;
 pub const KEEPALIVE_TIMEOUT_MS: u64 = 10_000;
 
-/// Time for one RPC until its reply (for Connect: until Welcome), in milliseconds; then `cancelled`.
+/// Time for one RPC until its reply (for Connect: until Welcome), in milliseconds; then
+/// `cancelled`.
 pub const RPC_MS_MAX: u64 = 10_000;
 
 /// Age of a connection, in milliseconds, and the grace after it. Agents then connect anew:

@@ -7,6 +7,6 @@
 #![expect(clippy::unwrap_used, reason = "in a test's helper a panic is the failure")]
 
 mod bench;
-mod client;
+pub(crate) mod client;
 mod refusals;
 mod uplink;

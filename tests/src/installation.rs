@@ -191,6 +191,16 @@ impl Replica {
         Replica { name, http, grpc, door, peers, config, data, running: None }
     }
 
+    /// Where the other replicas connect.
+    pub fn peers(&self) -> SocketAddr {
+        self.peers
+    }
+
+    /// Every port that it listens on.
+    pub fn ports(&self) -> [SocketAddr; 3] {
+        [self.http, self.grpc, self.peers]
+    }
+
     /// The process id of a running replica.
     pub fn pid(&self) -> u32 {
         self.running.as_ref().expect("it runs").id()

@@ -92,8 +92,8 @@ pub struct WriteTask {
     pub entries: Vec<Entry>,
     /// Replaces the older one.
     pub hard_state: Option<HardState>,
-    /// Whether a promise depends on it. If not it may wait for the next flush, and counts as durable
-    /// at once: it holds no more than a newer commit index, which a restart learns again.
+    /// Whether a promise depends on it. If not it may wait for the next flush, and counts as
+    /// durable at once: it holds no more than a newer commit index, which a restart learns again.
     pub must_sync: bool,
 }
 

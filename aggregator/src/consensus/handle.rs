@@ -59,7 +59,8 @@ impl ConsensusHandle {
         self.shared.budget.used()
     }
 
-    /// As [`ConsensusHandle::submit`], but never forwarded: what a follower sent must not travel on.
+    /// As [`ConsensusHandle::submit`], but never forwarded: what a follower sent does not travel
+    /// on.
     pub(crate) fn submit_here(&self, command: Vec<u8>) -> oneshot::Receiver<ProposalOutcome> {
         let status = *self.shared.status.borrow();
         match status.role {

@@ -103,7 +103,7 @@ impl<S: LogSource> RaftThread<S> {
         match self.driver.message(message) {
             Ok(()) => {}
             Err(refused @ Refused::LogLost { .. }) => {
-                tracing::error!(%refused, "rebuild this node under a new id; the process ends here");
+                tracing::error!(%refused, "rebuild this node under a new id: ending here");
                 std::process::abort();
             }
             Err(refused) => {

@@ -93,8 +93,8 @@ impl<A: Applier> Consensus<A> {
         self.handle.clone()
     }
 
-    /// Stops: proposals under way are answered, what is queued for the disk is made durable, what is
-    /// committed is applied. Gives the state machine back, so that its owner can save it.
+    /// Stops: proposals under way are answered, what is queued for the disk is made durable, what
+    /// is committed is applied. Gives the state machine back, so that its owner can save it.
     pub fn stop(self) -> A {
         self.handle.shared.inbox.post(|inbox| inbox.stop = true);
         self.raft.join().expect(ABORTS);

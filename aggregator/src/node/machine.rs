@@ -116,7 +116,8 @@ impl Machine {
         // again, and their leaves compared with those on disk.
         let rows = self.state.take_dirty_rows();
         if let Err(why) = self.tables.save(rows, self.state.applied()) {
-            tracing::warn!(slug = why.slug(), %why, "tables not saved; the next start replays more");
+            let slug = why.slug();
+            tracing::warn!(slug, %why, "tables not saved; the next start replays more");
         }
         self.saved_at_ms = self.clock.monotonic_ms();
     }

@@ -85,9 +85,10 @@ impl Node {
         let identity = Arc::new(identity);
 
         let (transport, outbox) = Transport::new(transport_config(config, &identity)?);
-        let (index, health) = (tables.index(), Health::new());
+        let health = Health::new();
+        let shared = Shared { index: tables.index(), health: health.clone(), clock: clock.clone() };
         let (proposals, proposed) = mpsc::channel(PROPOSALS_OF_RECORDER_MAX);
-        let parts = recorder_parts(config, &identity, writer, &index, &health, &clock, proposals);
+        let parts = recorder_parts(config, &identity, writer, &shared, proposals);
         let recorder = Recorder::start(parts).map_err(|why| NodeFault::room("recorder")(&why))?;
         let recording = recorder.handle();
         let (machine, seen) = Machine::new(state, tables, recording.clone(), clock.clone());
@@ -110,7 +111,7 @@ impl Node {
             views: views.clone(),
             agents: seen.agents,
             specs: seen.specs,
-            index,
+            index: shared.index,
             evidence_dir: config.evidence_dir(),
             grpc_addresses: config.nodes.iter().map(|node| node.grpc.clone()).collect(),
             clock,
@@ -189,13 +190,18 @@ fn transport_config(
     })
 }
 
+/// What the recorder shares with the rooms that read.
+struct Shared {
+    index: ResultIndex,
+    health: Health,
+    clock: Clock,
+}
+
 fn recorder_parts(
     config: &Config,
     identity: &NodeIdentity,
     writer: LogWriter,
-    index: &ResultIndex,
-    health: &Health,
-    clock: &Clock,
+    shared: &Shared,
     proposals: mpsc::Sender<Command>,
 ) -> RecorderParts {
     RecorderParts {
@@ -205,9 +211,9 @@ fn recorder_parts(
         node_name: identity.own().cosigner_name.clone(),
         node_key: identity.cosigner_key.clone(),
         last_signed_path: config.signed_file(),
-        index: index.clone(),
-        health: health.clone(),
-        clock: clock.clone(),
+        index: shared.index.clone(),
+        health: shared.health.clone(),
+        clock: shared.clock.clone(),
         // A queue without room drops it: the next seal asks again.
         proposals: Box::new(move |command| drop(proposals.try_send(command))),
     }

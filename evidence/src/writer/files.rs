@@ -1,4 +1,5 @@
 //! The few things the writer asks of a file system, so that tests can make each of them fail.
+//! What a crash here leaves is said by the writer, between every two of these calls.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};

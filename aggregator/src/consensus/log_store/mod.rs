@@ -1,4 +1,5 @@
-//! The Raft log on disk: our own segmented log, one checksummed record and one flush a group commit.
+//! The Raft log on disk: our own segmented log, one checksummed record and one flush for each
+//! group commit.
 //!
 //! Who trusts it: this replica alone, and entirely. What it confirmed to its peers must be here
 //! after any crash. A log that is damaged anywhere but in its unfinished last record does not open,
