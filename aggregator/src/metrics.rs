@@ -14,6 +14,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::consensus::log_store::LogStore;
 use crate::views::model::{IntervalView, ObjectiveView};
 use crate::views::{Views, ViewsReader};
 use crate::{consensus, ingest};
@@ -24,15 +25,17 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// `views` answer the gauges; the counters are those of the rooms that count.
+    /// `views` answer the gauges; the counters are those of the rooms that count; the Raft log
+    /// knows how large it has grown.
     pub fn new(
         views: ViewsReader,
         ingest: ingest::Counters,
         raft: Arc<consensus::Counters>,
+        raft_log: LogStore,
     ) -> Self {
         let mut registry = Registry::with_prefix("proofmark");
         registry.register_collector(Box::new(FromViews { views }));
-        registry.register_collector(Box::new(FromRooms { ingest, raft }));
+        registry.register_collector(Box::new(FromRooms { ingest, raft, raft_log }));
         Self { registry }
     }
 
@@ -49,6 +52,7 @@ impl Metrics {
 struct FromRooms {
     ingest: ingest::Counters,
     raft: Arc<consensus::Counters>,
+    raft_log: LogStore,
 }
 
 /// An event of ingest, and why: the same slug as in the reply and the log.
@@ -93,7 +97,9 @@ impl Collector for FromRooms {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(counter.load(Ordering::Relaxed)).encode(metric)?;
         }
-        Ok(())
+        let help = "Size of the Raft log's files, which are never compacted in this version";
+        let metric = encoder.encode_descriptor("raft_log_bytes", help, None, MetricType::Gauge)?;
+        ConstGauge::new(self.raft_log.bytes()).encode(metric)
     }
 }
 

@@ -6,7 +6,7 @@ use tracing_subscriber::fmt::format::FmtSpan;
 /// Starts logging. `RUST_LOG` chooses; without it, what an operator wants to read.
 pub fn init(json: bool) {
     let chosen = EnvFilter::try_from_default_env();
-    let filter = chosen.unwrap_or_else(|_| EnvFilter::new("info,sled=warn,raft_engine=warn"));
+    let filter = chosen.unwrap_or_else(|_| EnvFilter::new("info,sled=warn"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let lines = lines.with_span_events(FmtSpan::NONE).with_target(true);
     // A second start in one process is a test's; the first one's lines go on.

@@ -117,9 +117,9 @@ fn every_shell_has_its_completions() {
 
 /// Everything that the command lines name.
 fn furnish(dir: &Path, target: SocketAddr) {
-    let write = |name: &str, bytes: &[u8]| std::fs::write(dir.join(name), bytes).unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(dir.join(name), bytes).expect("written");
     for folder in ["empty", "specs", "specs/deeper"] {
-        std::fs::create_dir(dir.join(folder)).unwrap();
+        std::fs::create_dir(dir.join(folder)).expect("made");
     }
     let one = "apiVersion: proofmark/v1\nkind: Check\nmetadata: {name: One}\nspec: {}\n";
     let two = "apiVersion: openslo/v1\nkind: Slo\nmetadata: {}\n---\n- a list\n";

@@ -55,7 +55,8 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathPar
         let path = parts.uri.path().to_owned();
         let read = Path::<T>::from_request_parts(parts, state).await;
         let unreadable = |why: axum::extract::rejection::PathRejection| {
-            let message = format!("expected a path of /openapi.json, got {path}: {}", why.body_text());
+            let message =
+                format!("expected a path of /openapi.json, got {path}: {}", why.body_text());
             Problem::bad_request("bad_path", message)
         };
         read.map(|Path(read)| PathParts(read)).map_err(unreadable)

@@ -85,7 +85,7 @@ impl Node {
         let identity = Arc::new(identity);
 
         let (transport, outbox) = Transport::new(transport_config(config, &identity)?);
-        let health = Health::new();
+        let (health, raft_log) = (Health::new(), log.0.clone());
         let shared = Shared { index: tables.index(), health: health.clone(), clock: clock.clone() };
         let (proposals, proposed) = mpsc::channel(PROPOSALS_OF_RECORDER_MAX);
         let parts = recorder_parts(config, &identity, writer, &shared, proposals);
@@ -111,6 +111,7 @@ impl Node {
             views: views.clone(),
             agents: seen.agents,
             specs: seen.specs,
+            raft_log,
             index: shared.index,
             evidence_dir: config.evidence_dir(),
             grpc_addresses: config.nodes.iter().map(|node| node.grpc.clone()).collect(),

@@ -17,6 +17,7 @@ use crate::api::{Api, router};
 use crate::clock::Clock;
 use crate::command::Command;
 use crate::config::Listen;
+use crate::consensus::log_store::LogStore;
 use crate::consensus::{ConsensusHandle, ProposalOutcome};
 use crate::identity::NodeIdentity;
 use crate::ingest::{self, Counters, Handles, SpecSnapshot};
@@ -38,6 +39,7 @@ pub(super) struct Handed {
     pub(super) views: ViewsReader,
     pub(super) agents: SharedAgents,
     pub(super) specs: watch::Receiver<SpecSnapshot>,
+    pub(super) raft_log: LogStore,
     pub(super) index: ResultIndex,
     pub(super) evidence_dir: PathBuf,
     pub(super) grpc_addresses: Vec<String>,
@@ -92,7 +94,12 @@ pub(super) fn serve(
     stop: watch::Receiver<bool>,
 ) -> JoinSet<()> {
     let counters = Counters::default();
-    let metrics = Metrics::new(handed.views.clone(), counters.clone(), handed.handle.counters());
+    let metrics = Metrics::new(
+        handed.views.clone(),
+        counters.clone(),
+        handed.handle.counters(),
+        handed.raft_log,
+    );
     let api = Api {
         views: handed.views.clone(),
         evidence_dir: Arc::new(handed.evidence_dir),

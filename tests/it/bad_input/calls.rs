@@ -59,7 +59,7 @@ pub fn make_all(installation: &Installation) -> Vec<String> {
         caller.operate().await;
         caller.enrol().await;
         caller.connect().await;
-        caller.batches().await;
+        Box::pin(caller.batches()).await;
         caller.last(&early).await;
         caller.differences
     })

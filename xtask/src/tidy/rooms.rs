@@ -36,7 +36,7 @@ pub const RULES: &[Rule] = &[
         why: "signing and hashing of evidence have one implementation, which strangers read",
     },
     Rule {
-        words: &["raft::", "raft_engine::", "eraftpb"],
+        words: &["raft::", "eraftpb"],
         within: EVERYWHERE,
         rooms: &["aggregator/src/consensus"],
         why: "the raft library is known to one room",
