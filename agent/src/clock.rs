@@ -9,9 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
-/// The longest single sleep. After it the caller looks at the unix clock again, so a host that
-/// slept, or a clock that was set, is noticed within this time.
-const SLEEP_MS_MAX: u64 = 1_000;
+use crate::limits::CLOCK_SLEEP_MS_MAX;
 
 /// Where times come from. Cheap to clone; clones share one time.
 #[derive(Clone, Debug)]
@@ -76,12 +74,13 @@ impl Clock {
     }
 
     /// Returns at `unix_ms` or some time before it, but never later than needed. Callers look at
-    /// the time again and come back; see [`SLEEP_MS_MAX`].
+    /// the time again and come back; see [`CLOCK_SLEEP_MS_MAX`].
     pub async fn sleep_towards(&self, unix_ms: u64) {
         match &self.0 {
             Source::System { .. } => {
                 let left_us = unix_ms.saturating_mul(1_000).saturating_sub(self.unix_us());
-                tokio::time::sleep(Duration::from_micros(left_us.min(SLEEP_MS_MAX * 1_000))).await;
+                tokio::time::sleep(Duration::from_micros(left_us.min(CLOCK_SLEEP_MS_MAX * 1_000)))
+                    .await;
             }
             Source::Manual(time) => time.wait_until(unix_ms).await,
         }

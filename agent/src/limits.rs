@@ -39,6 +39,10 @@ pub const CONCURRENT_CHECKS: Range = Range { min: 1, max: 4_096, default: 64 };
 /// `skipped_asleep`. What is measured later than this says little about the instant it is for.
 pub const START_LAG_MS_MAX: u64 = 2_000;
 
+/// The longest single sleep of the clock, milliseconds. After it the caller looks at the unix clock
+/// again, so a host that slept, or a clock that was set, is noticed within this time.
+pub const CLOCK_SLEEP_MS_MAX: u64 = 1_000;
+
 /// Spec sets known but not yet in force. Reached: the newest waiting one is replaced, as its
 /// successor would replace it a moment later anyway.
 pub const PENDING_PLANS_MAX: usize = 16;
@@ -142,6 +146,10 @@ pub const UPLINK_BACKOFF_MS_MAX: u64 = 10_000;
 /// Wait after an aggregator said that a person must act, milliseconds. Trying on is how the agent
 /// notices that somebody did.
 pub const UPLINK_STOPPED_MS: u64 = 60_000;
+
+/// Wait before a refused batch is sent again as it is, milliseconds, when the refusal may pass by
+/// itself and names no delay.
+pub const UPLINK_RETRY_MS: u64 = 1_000;
 
 /// Silence after which the uplink pings, milliseconds; aggregators close after 60 s of it.
 pub const UPLINK_PING_MS: u64 = 20_000;

@@ -3,7 +3,7 @@
 //! `deploy/aggregator.yaml` is the manual; a test parses it.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use proofmark_evidence::Origin;
 use proofmark_evidence::limits::{NODES_COUNT_MAX, ORIGIN_BYTES_MAX};
@@ -98,11 +98,6 @@ impl Config {
         self.data_dir.join("last_signed")
     }
 
-    /// The credential of operators, made by the first replica's `init`.
-    pub fn operator_file(data_dir: &Path) -> PathBuf {
-        data_dir.join("identity").join(crate::identity::OPERATOR_FILE)
-    }
-
     /// Every other replica.
     pub fn peers_of(&self, node_id: u64) -> Vec<PeerAddress> {
         let others = self.nodes.iter().filter(|node| node.id != node_id);
@@ -173,8 +168,7 @@ fn nodes(value: &Value<'_>) -> Option<Vec<NodeEntry>> {
     }
     let ids: Vec<u64> = nodes.iter().map(|node| node.id).collect();
     let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
-    let addresses: Vec<&String> =
-        nodes.iter().flat_map(|node| [&node.grpc, &node.peers]).collect();
+    let addresses: Vec<&String> = nodes.iter().flat_map(|node| [&node.grpc, &node.peers]).collect();
     let is_unique =
         [value.check_unique(&ids), value.check_unique(&names), value.check_unique(&addresses)];
     is_unique.into_iter().collect::<Option<()>>()?;
@@ -206,6 +200,8 @@ fn check_listed(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

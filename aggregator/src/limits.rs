@@ -18,9 +18,27 @@ pub const TABLES_SAVE_INTERVAL_MS: u64 = 10_000;
 /// seal.
 pub const PROPOSALS_OF_RECORDER_MAX: usize = 64;
 
-/// How long a program drains after a signal, in milliseconds, before it ends all the same.
-/// Nothing acknowledged depends on the drain.
-pub const DRAIN_MS_MAX: u64 = 10_000;
+/// How many duties (ticks, seals, cosignatures) may wait for their outcome. One more is not
+/// proposed: the next tick or seal does it again.
+pub const DUTIES_UNDER_WAY_MAX: usize = 64;
+
+/// How long a leader may hold leaves that no published checkpoint covers, in milliseconds. Reached:
+/// it hands leadership to another replica, in case it is its own root that nobody confirms.
+pub const SEAL_STALLED_MS_MAX: u64 = 10_000;
+
+/// How often a replica says that it does not confirm proposed roots, in milliseconds: each seal
+/// brings one, and one line tells it all.
+pub const SEAL_REFUSED_LOG_MS: u64 = 10_000;
+
+/// How long callers may take to finish once a stop was asked, at the doors and among peers each, in
+/// milliseconds. Reached: their connections are cut, so that one that says nothing more cannot hold
+/// up the stop. Nothing acknowledged depends on the drain.
+pub const DRAIN_MS_MAX: u64 = 3_000;
+
+/// How long the last writes may take once nobody calls any more, in milliseconds: what is committed
+/// is applied, made durable, and the tables saved. Reached: the program ends without them (exit 75);
+/// the next start applies more of the Raft log.
+pub const DRAIN_WRITES_MS_MAX: u64 = 10_000;
 
 // Consensus. Sizes are of encoded bytes unless said otherwise.
 
@@ -33,6 +51,10 @@ pub const ELECTION_TICKS: usize = 10;
 
 /// Ticks between a leader's heartbeats: five may be lost before anybody doubts it.
 pub const HEARTBEAT_TICKS: usize = 2;
+
+/// How much a term may rise in one peer's message. Real terms rise by one an election. Beyond, the
+/// message is dropped and counted (`term`).
+pub const TERM_JUMP_MAX: u64 = 1 << 32;
 
 /// Entries in one append message, in bytes. An entry that is larger alone travels alone.
 pub const MESSAGE_ENTRIES_BYTES_MAX: u64 = 1 << 20;
@@ -55,7 +77,8 @@ pub const PROPOSALS_BYTES_MAX: usize = 64 << 20;
 /// Commands packed into one entry: bounds how long one apply step takes.
 pub const ENTRY_COMMANDS_MAX: usize = 1_024;
 
-/// Commands packed into one entry, in bytes; so also the largest command. Larger: `TooLarge`.
+/// Commands packed into one entry, in bytes; so also the largest command. Larger: `TooLarge`, and
+/// in an entry that came from elsewhere it is damage: the replica stops.
 pub const ENTRY_COMMANDS_BYTES_MAX: usize = 1 << 20;
 
 /// When a caller told `Busy` should come back, in milliseconds: a few group commits later.
@@ -116,11 +139,6 @@ pub const PEER_KEEPALIVE_MS: u64 = 2_000;
 /// How long a keepalive ping may stay unanswered, and a connection attempt or handshake may take.
 pub const PEER_TIMEOUT_MS: u64 = 3_000;
 
-/// One encoded command: an admitted batch is the largest, its leaf and payload at their own
-/// bounds. A longer one in an entry is a damaged or foreign entry: the replica stops.
-pub const COMMAND_BYTES_MAX: usize =
-    proofmark_evidence::limits::LEAF_BYTES_MAX + proofmark_evidence::limits::BLOB_BYTES_MAX + 1_024;
-
 /// Faults named by one refused spec, and the bytes of each. The rest is counted, a longer text
 /// is cut: the spec crate reports at most a hundred.
 pub const REFUSAL_FAULTS_MAX: usize = 128;
@@ -146,12 +164,21 @@ pub const TOKEN_KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Reached: an apply is refused with `specs_full`.
 pub const SPEC_TEXTS_BYTES_MAX: u64 = 64 << 20;
 
+/// The latest time an entry may be stamped with: a day before the formats' last, so that with leads
+/// added it still fits every header. A later stamp is a broken clock: the state takes this one.
+pub const STAMP_MS_MAX: u64 = proofmark_evidence::limits::TIME_MS_MAX - 24 * 60 * 60 * 1_000;
+
 /// How far ahead of the leader's stamp a result's schedule may lie, in milliseconds. Beyond, the
-/// agent's clock is wrong: `clock_skew`, and the agent sends it again later.
+/// agent's clock is wrong: `clock_ahead`, and the agent sends it again later. Twice
+/// [`FUTURE_MS_MAX`], by which admission judged already: that was the clock of whichever replica
+/// the agent is connected to, and the leader that stamps may run behind it.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 60_000;
 
 /// Failing results kept in the state for the views. Older ones are in the evidence.
 pub const FAILURES_MAX: usize = 100;
+
+/// Failing results shown on the page. The API has them all, up to [`FAILURES_MAX`].
+pub const PAGE_FAILURES_MAX: usize = 20;
 
 /// Seals that wait for their majority of cosignatures. Reached: the oldest is forgotten; the
 /// next covers all that it covered.
@@ -184,8 +211,9 @@ pub const TABLES_DAMAGED_KEPT_MAX: usize = 3;
 /// cluster's ports refuse every handshake: long, because renewing a CA is work for people.
 pub const CA_CERTIFICATE_DAYS: i64 = 3_650;
 
-/// Life of an agent's TLS certificate, in days. Its agent warns when 30 days are left; after it
-/// the agent enrols again.
+/// Life of an agent's TLS certificate, in days. Its agent warns at every start when 30 days are
+/// left; after it no handshake succeeds, and a person gives the agent a new identity (OPERATING.md,
+/// "An agent's certificate ends").
 pub const AGENT_CERTIFICATE_DAYS: i64 = 365;
 
 /// How far a certificate's start lies before its making, in seconds: clocks of a fleet differ.
@@ -218,6 +246,17 @@ pub const ACCEPT_PAUSE_MS: u64 = 100;
 /// Connections that have shaken hands and wait for the HTTP/2 server to take them.
 pub const CONNECTIONS_WAITING_MAX: usize = 64;
 
+// ---- api: the HTTP port ----
+
+/// Open connections of the HTTP port. At the bound the door stops accepting until one ends: the
+/// kernel's backlog holds the rest. People, a scraper, an auditor's copy: far below.
+pub const HTTP_CONNECTIONS_MAX: usize = 256;
+
+/// How long a request's head may take, in milliseconds, from when the connection could take one.
+/// Reached: the connection is closed. Longer than a scraper's usual interval, so that it keeps its
+/// connection.
+pub const HTTP_HEAD_MS_MAX: u64 = 60_000;
+
 // ---- ingest: HTTP/2 and gRPC on the agent port (reasons: CVE-2023-44487, CVE-2024-27316) ----
 
 /// RPCs at once on one connection: an agent needs one. More are refused by HTTP/2.
@@ -239,28 +278,32 @@ pub const HEADER_LIST_BYTES_MAX: u32 = 8 * 1024;
 pub const FRAME_BYTES_MAX: u32 = 16 * 1024;
 
 /// Size of one message from an agent or operator, in bytes; a larger one is answered
-/// `out_of_range` and its stream ends. A mebibyte, the format's bound of a payload, and room for
-/// its leaf: an agent with too large a payload gets a refusal it understands.
+/// `out_of_range` and its stream ends. A mebibyte and room for a leaf, which is more than the
+/// largest batch (`PAYLOAD_BYTES_MAX`): a payload a little too large gets a refusal by name.
 pub const REQUEST_BYTES_MAX: usize = 1024 * 1024 + 16 * 1024;
 
 /// Size of one message to an agent or operator, in bytes. Ours to keep: spec sets are bounded.
 pub const REPLY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Unread bytes of one stream, and of one connection. Memory at worst is connections × this.
+/// Unread bytes of one stream. Reached: HTTP/2 flow control holds the sender back.
 pub const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// Unread bytes of one connection, all its streams together: memory at worst is connections × this.
+/// Reached: HTTP/2 flow control holds the sender back.
 pub const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 
-/// HTTP/2 ping after this silence, in milliseconds, and the wait for its answer; then close.
+/// HTTP/2 ping after this silence, in milliseconds: finds a connection that is gone.
 pub const KEEPALIVE_INTERVAL_MS: u64 = 30_000;
+/// The wait for that ping's answer, in milliseconds. Reached: the connection is closed.
 pub const KEEPALIVE_TIMEOUT_MS: u64 = 10_000;
 
 /// Time for one RPC until its reply (for Connect: until Welcome), in milliseconds; then
 /// `cancelled`.
 pub const RPC_MS_MAX: u64 = 10_000;
 
-/// Age of a connection, in milliseconds, and the grace after it. Agents then connect anew:
-/// load spreads over new nodes, certificates are checked again.
+/// Age of a connection, in milliseconds. Agents then connect anew: load spreads over new nodes,
+/// certificates are checked again.
 pub const CONNECTION_AGE_MS_MAX: u64 = 3_600_000;
+/// What RPCs under way get to end in after that age, in milliseconds. Reached: they are cut off.
 pub const CONNECTION_AGE_GRACE_MS: u64 = 30_000;
 
 /// Connect streams end by themselves up to this much earlier, in milliseconds, each at its own
@@ -293,8 +336,10 @@ pub const INGEST_BUSY_RETRY_MS: u64 = 250;
 /// a Raft entry. Above it the batch is refused for good, so an agent's own bound lies below.
 pub const PAYLOAD_BYTES_MAX: usize = proofmark_evidence::limits::BATCH_PAYLOAD_BYTES_MAX;
 
-/// How far a result's scheduled time may lie ahead of our clock, in milliseconds. Beyond it the
-/// batch is refused and may come again later. The past is not bounded here: spools replay.
+/// How far a result's scheduled time may lie ahead of this replica's clock, in milliseconds. Beyond
+/// it the batch is refused with `clock_ahead` before it costs an entry, and may come again later.
+/// The state judges again, by the leader's stamp: [`CLOCK_AHEAD_MS_MAX`] leaves room for the two
+/// clocks to differ. The past is not bounded here: spools replay.
 pub const FUTURE_MS_MAX: u64 = 30_000;
 
 // ---- operators ----
@@ -322,3 +367,27 @@ pub const PEER_RESETS_MAX: usize = 64;
 
 /// Headers of one peer request, in bytes. Larger: the request is refused by HTTP/2.
 pub const PEER_HEADER_BYTES_MAX: u32 = 8 << 10;
+
+// ---- what must fit into what ----
+
+const _: () = {
+    use proofmark_evidence::limits::{BLOB_BYTES_MAX, LEAF_BYTES_MAX};
+
+    /// Lengths, codes and names around what a message or a command carries.
+    const FRAMING_BYTES: usize = 1_024;
+    /// In an entry: a stamp, a count, and a length before each command.
+    const ENTRY_BYTES: usize = ENTRY_COMMANDS_BYTES_MAX + 8 * ENTRY_COMMANDS_MAX;
+
+    // The largest batch fits a request, and a command; so does the largest apply, which becomes a
+    // payload blob besides.
+    let batch_bytes = LEAF_BYTES_MAX + PAYLOAD_BYTES_MAX + FRAMING_BYTES;
+    assert!(batch_bytes <= REQUEST_BYTES_MAX && batch_bytes <= ENTRY_COMMANDS_BYTES_MAX);
+    let apply_bytes = APPLY_BYTES_MAX + FRAMING_BYTES;
+    assert!(apply_bytes <= REQUEST_BYTES_MAX && apply_bytes <= ENTRY_COMMANDS_BYTES_MAX);
+    assert!(APPLY_BYTES_MAX <= BLOB_BYTES_MAX && PAYLOAD_BYTES_MAX <= BLOB_BYTES_MAX);
+
+    // Frames and forwards are filled until they reach their bound, so one item may lie beyond it.
+    let appends_bytes = MESSAGE_ENTRIES_BYTES_MAX as usize + ENTRY_BYTES + FRAMING_BYTES;
+    let forward_bytes = FORWARD_BYTES_MAX + ENTRY_COMMANDS_BYTES_MAX + 8 * ENTRY_COMMANDS_MAX;
+    assert!(appends_bytes <= PEER_RPC_BYTES_MAX && forward_bytes <= PEER_RPC_BYTES_MAX);
+};

@@ -44,12 +44,15 @@ fn collect(path: &Path, files: &mut Vec<SpecFile>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One file, with its name kept for the faults.
+/// One file of text, with its name kept for the faults.
 pub fn read(path: &Path) -> Result<SpecFile, Failure> {
     let name = path.display().to_string();
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(SpecFile { name, text }),
-        Err(why) => Err(Failure::new(Exit::Usage, format!("{name}: {why}"))),
+        Err(why) => {
+            let message = format!("{name}: expected a file of UTF-8 text, got: {why}");
+            Err(Failure::new(Exit::Usage, message))
+        }
     }
 }
 

@@ -8,15 +8,25 @@ use crate::http::{Client, HttpFault};
 use crate::say;
 
 pub fn run(get: &Get) -> Done {
-    let url = format!("{}{}", get.server.trim_end_matches('/'), path(get)?);
+    let url = format!("{}{}", server(get)?, path(get)?);
     let body = Client::new()?.get(&url).map_err(failure)?;
-    let value: Value = serde_json::from_slice(&body)
-        .map_err(|why| Failure::new(Exit::Unavailable, format!("{url}: not our JSON: {why}")))?;
+    let value: Value = serde_json::from_slice(&body).map_err(|why| {
+        Failure::new(Exit::Unavailable, format!("{url}: expected our JSON, got: {why}"))
+    })?;
     match get.output {
         Output::Json => println!("{}", String::from_utf8_lossy(&body).trim_end()),
         Output::Text => print!("{}", text(get.what, &value)),
     }
     Ok(Exit::Ok)
+}
+
+fn server(get: &Get) -> Result<&str, Failure> {
+    let server = get.server.trim_end_matches('/');
+    if server.starts_with("http://") || server.starts_with("https://") {
+        return Ok(server);
+    }
+    let message = format!("--server: expected like http://127.0.0.1:7680, got {server}");
+    Err(Failure::new(Exit::Usage, message))
 }
 
 fn path(get: &Get) -> Result<String, Failure> {
@@ -26,7 +36,8 @@ fn path(get: &Get) -> Result<String, Failure> {
         (What::Slo, None) => "/api/v1/slos".into(),
         (What::Result, Some(id)) => format!("/api/v1/results/{id}"),
         (What::Result, None) => {
-            return Err(Failure::new(Exit::Usage, "expected a result id agent/epoch/sequence"));
+            let message = "expected a result id agent/epoch/sequence, got none";
+            return Err(Failure::new(Exit::Usage, message));
         }
         (_, Some(name)) => {
             let message = format!("expected a name only for slo and result, got {name}");

@@ -1,12 +1,7 @@
 //! The read-only HTTP client of this program: one GET, bounded in time and size.
 
-use std::time::Duration;
-
 use crate::exit::{Exit, Failure};
-
-const TIMEOUT: Duration = Duration::from_secs(20);
-/// No file of a log and no view is larger; a server that sends more is not ours.
-const BODY_BYTES_MAX: usize = 512 * 1024 * 1024;
+use crate::limits::{HTTP_BODY_BYTES_MAX, HTTP_TIMEOUT};
 
 /// A connection pool over its own small runtime, for callers that are not async.
 pub struct Client {
@@ -28,7 +23,7 @@ pub enum HttpFault {
 impl Client {
     pub fn new() -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let client = reqwest::Client::builder().timeout(TIMEOUT).build();
+        let client = reqwest::Client::builder().timeout(HTTP_TIMEOUT).build();
         Ok(Self {
             runtime: runtime.map_err(Failure::because(Exit::Unavailable))?,
             client: client.map_err(Failure::because(Exit::Unavailable))?,
@@ -49,8 +44,11 @@ impl Client {
         let status = answer.status().as_u16();
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(no_answer)? {
-            if body.len() + chunk.len() > BODY_BYTES_MAX {
-                return Err(HttpFault::TooLarge { url: url.to_owned(), limit: BODY_BYTES_MAX });
+            if body.len() + chunk.len() > HTTP_BODY_BYTES_MAX {
+                return Err(HttpFault::TooLarge {
+                    url: url.to_owned(),
+                    limit: HTTP_BODY_BYTES_MAX,
+                });
             }
             body.extend_from_slice(&chunk);
         }

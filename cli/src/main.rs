@@ -16,6 +16,7 @@ mod exit;
 mod files;
 mod get;
 mod http;
+mod limits;
 mod operator;
 mod runtime;
 mod say;

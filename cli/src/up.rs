@@ -6,8 +6,6 @@
 mod layout;
 mod starter;
 
-use std::time::Duration;
-
 use proofmark_aggregator::clock::Clock;
 use proofmark_aggregator::node::{Node, init};
 use proofmark_aggregator::views::ViewsReader;
@@ -17,12 +15,10 @@ use tokio::task::JoinSet;
 use crate::aggregator::failure;
 use crate::args::Up;
 use crate::exit::{Done, Exit, Failure};
+use crate::limits::FIRST_LEAF_WAIT;
 use crate::operator::Access;
 use crate::{runtime, signal, telemetry};
 use layout::Layout;
-
-/// How long a fresh group may take to elect and to write its first leaf.
-const FIRST_LEAF: Duration = Duration::from_secs(30);
 
 pub fn run(up: &Up) -> Done {
     telemetry::init(false);
@@ -99,7 +95,7 @@ async fn wait_for_agent(
 async fn first_leaf(views: &ViewsReader) -> Result<(), Failure> {
     let mut state = views.state.clone();
     let begun = state.wait_for(|state| state.log_size > 0);
-    match tokio::time::timeout(FIRST_LEAF, begun).await {
+    match tokio::time::timeout(FIRST_LEAF_WAIT, begun).await {
         Ok(Ok(_)) => Ok(()),
         _ => Err(Failure::new(Exit::Unavailable, "expected a first leaf within 30 s, got none")),
     }

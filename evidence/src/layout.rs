@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::limits::LOG_FILE_BYTES_MAX;
-use crate::tile::{LEVELS_COUNT_MAX, TILE_WIDTH, index_path, parse_index_path};
+use crate::limits::{LEVELS_COUNT_MAX, LOG_FILE_BYTES_MAX, WRITER_WAIT_MS};
+use crate::tile::{TILE_WIDTH, index_path, parse_index_path};
 
 pub const CHECKPOINT_FILE: &str = "checkpoint";
 pub const POLICY_FILE: &str = "policy";
@@ -117,6 +117,12 @@ pub trait TileSource {
     fn list(&self, _dir: &str) -> Result<Vec<SourceEntry>, SourceFault> {
         Err(SourceFault::NotListable)
     }
+
+    /// Waits a moment for a writer that may be at work on these files. False: nobody can be, so
+    /// that waiting shows nothing new.
+    fn wait_for_writer(&self) -> bool {
+        false
+    }
 }
 
 impl<S: TileSource + ?Sized> TileSource for &S {
@@ -126,6 +132,10 @@ impl<S: TileSource + ?Sized> TileSource for &S {
 
     fn list(&self, dir: &str) -> Result<Vec<SourceEntry>, SourceFault> {
         (**self).list(dir)
+    }
+
+    fn wait_for_writer(&self) -> bool {
+        (**self).wait_for_writer()
     }
 }
 
@@ -204,6 +214,12 @@ impl TileSource for DirSource {
         }
         entries.sort();
         Ok(entries)
+    }
+
+    /// A node may write the directory while it is read; nothing but time tells.
+    fn wait_for_writer(&self) -> bool {
+        std::thread::sleep(std::time::Duration::from_millis(WRITER_WAIT_MS));
+        true
     }
 }
 

@@ -11,14 +11,17 @@ pub const LEAF_ENVELOPE_BYTES: usize = 1 + 1 + 64;
 /// What remains of a leaf for the signed header.
 pub const HEADER_BYTES_MAX: usize = LEAF_BYTES_MAX - LEAF_ENVELOPE_BYTES;
 
-/// Payload blob beside one leaf. It travels in one RPC message and one Raft entry together with
-/// others, whose own bound is 4 MiB. Above it sealing refuses with `payload_too_large`.
+/// Payload blob beside one leaf: a reader holds one in memory, and a bundle of 256 must stay one
+/// file. Above it sealing refuses with `payload_too_large`. A batch's is smaller, see
+/// [`BATCH_PAYLOAD_BYTES_MAX`]; those that the log makes itself do not travel.
 pub const BLOB_BYTES_MAX: usize = 1 << 20;
 
 /// Results of one batch on its way from an agent, in bytes: less than a blob may have, so that with
-/// its leaf and the wire's own bytes it fits one message of 1 MiB. An agent closes its batch
-/// before; an aggregator refuses a larger one for good.
+/// its leaf and the wire's own bytes it fits one command and one message, 1 MiB each (held in the
+/// aggregator's limits). An agent closes its batch before; an aggregator refuses a larger one for
+/// good.
 pub const BATCH_PAYLOAD_BYTES_MAX: usize = 960 * 1024;
+const _: () = assert!(BATCH_PAYLOAD_BYTES_MAX + LEAF_BYTES_MAX < BLOB_BYTES_MAX);
 
 /// Results of one batch. The batcher closes the batch when it is reached.
 pub const RESULTS_COUNT_MAX: usize = 4096;
@@ -62,6 +65,15 @@ pub const POLICY_BYTES_MAX: usize = 64 * 1024;
 pub const POLICY_LINES_COUNT_MAX: usize = 1024;
 /// A proof file: two leaves, one result, four paths of at most 64 hashes, a checkpoint.
 pub const PROOF_BYTES_MAX: usize = 256 * 1024;
+/// Hashes of one path in a proof: a tree of 2^64 leaves is 64 rows high. More are refused.
+pub const PATH_COUNT_MAX: usize = 64;
+/// Levels of tiles: `256^8` leaves are one too many for a `u64` size. A higher one is no file of a
+/// log.
+pub const LEVELS_COUNT_MAX: u8 = 8;
+/// Directories below one another in a log, of which
+/// `tile/entries/x018/x446/x744/x073/x709/x551/615.p/1` is the deepest. What lies deeper is named
+/// by `verify` as unexpected, and not entered.
+pub const LOG_DEPTH_MAX: usize = 10;
 /// Any one file of a log: a bundle of 256 blobs, each of the largest size. Larger is refused.
 pub const LOG_FILE_BYTES_MAX: u64 = 256 * (4 + BLOB_BYTES_MAX as u64);
 /// Bundles written between two points of durability; bounds what a crash can leave half done.
@@ -73,3 +85,9 @@ pub const DURABLE_DIRS_COUNT_MAX: usize = 1024;
 pub const READER_FILES_COUNT_MAX: usize = 32;
 /// Faults that a report lists. Further ones are counted, so that ruins do not fill the memory.
 pub const FAULTS_REPORTED_COUNT_MAX: usize = 100;
+/// One wait of a reader for the leaves of blobs that are there already, in milliseconds: a writer
+/// flushes once or twice in between, and a disk takes some milliseconds for that.
+pub const WRITER_WAIT_MS: u64 = 20;
+/// How often a reader waits for them: two seconds in all, longer than a disk stalls by itself.
+/// Reached: the blobs belong to no leaf, and `verify` names their file.
+pub const WRITER_WAITS_COUNT_MAX: u32 = 100;

@@ -60,6 +60,8 @@ closed_list! {
         ThresholdExceeded = 24 "threshold_exceeded",
         /// Too many redirects, or one where the spec wants none.
         Redirects = 25 "redirects",
+        /// What a TCP peer answered is not what the spec wants.
+        ResponseMismatch = 26 "response_mismatch",
     }
 }
 
@@ -200,7 +202,7 @@ mod tests {
 
     #[test]
     fn unknown_codes_are_refused() {
-        for bytes in [&[3][..], &[1, 0], &[1, 26], &[2, 0], &[2, 11], &[255, 1]] {
+        for bytes in [&[3][..], &[1, 0], &[1, 27], &[2, 0], &[2, 11], &[255, 1]] {
             let fault = Outcome::read(&mut ByteReader::new(bytes)).expect_err("no such code");
             assert_eq!(fault.slug(), "unknown_code", "{bytes:?}");
         }

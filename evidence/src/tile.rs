@@ -8,8 +8,6 @@ use crate::merkle::{Subtrees, leaf_hash};
 
 /// Hashes in a full tile, leaves in a full bundle.
 pub const TILE_WIDTH: u64 = 256;
-/// Levels that exist in a tree of any `u64` size: `256^8` leaves are one too many.
-pub const LEVELS_COUNT_MAX: u8 = 8;
 
 /// Why a file is not a tile or not a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

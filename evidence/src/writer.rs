@@ -193,12 +193,6 @@ impl LogWriter {
         self.range_root(0, size)
     }
 
-    /// What a node may cosign: everything up to here is durable.
-    pub fn durable_checkpoint(&self) -> Result<Checkpoint, WriterFault> {
-        let (origin, size) = (self.origin.clone(), self.durable_size);
-        Ok(Checkpoint { origin, size, root: self.root_at(size)? })
-    }
-
     /// Makes every appended leaf durable. Readers see nothing of it before `publish`.
     pub fn sync(&mut self) -> Result<(), WriterFault> {
         self.guard(LogWriter::sync_all)

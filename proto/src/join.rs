@@ -9,10 +9,9 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::limits::{TOKEN_ADDRESS_BYTES_MAX, TOKEN_ADDRESSES_MAX};
+
 const PREFIX: &str = "pm1.";
-/// An address is host:port; 8 of them with 253-byte host names still make one short text.
-const ADDRESS_BYTES_MAX: usize = 260;
-const ADDRESSES_MAX: usize = 8;
 
 /// Right to enrol one agent, once, at the cluster whose CA it pins.
 #[derive(Clone, PartialEq, Eq)]
@@ -64,14 +63,16 @@ fn parse_addresses(list: &str) -> Result<Vec<String>, TokenFault> {
         list.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect();
     match addresses.iter().find(|address| !is_address(address)) {
         Some(wrong) => Err(TokenFault::Address { got: wrong.clone() }),
-        None if addresses.len() > ADDRESSES_MAX => Err(TokenFault::Address { got: list.into() }),
+        None if addresses.len() > TOKEN_ADDRESSES_MAX => {
+            Err(TokenFault::Address { got: list.into() })
+        }
         None => Ok(addresses),
     }
 }
 
 fn is_address(text: &str) -> bool {
     let port = text.rsplit_once(':').map(|(host, port)| (!host.is_empty(), port.parse::<u16>()));
-    text.len() <= ADDRESS_BYTES_MAX && matches!(port, Some((true, Ok(_))))
+    text.len() <= TOKEN_ADDRESS_BYTES_MAX && matches!(port, Some((true, Ok(_))))
 }
 
 impl fmt::Display for JoinToken {

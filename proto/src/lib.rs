@@ -6,6 +6,7 @@
 
 mod generated; // what protox and tonic made of the .proto files
 mod join; // join token text, the statement an enrolling agent signs
+pub mod limits;
 mod names; // names inside certificates
 mod refusal; // a refusal inside a gRPC status
 

@@ -4,9 +4,7 @@ use prost::Message as _;
 use tonic::{Code, Status};
 
 use crate::Refusal;
-
-/// Text beyond this is cut: all of it travels in HTTP/2 headers, which are bounded.
-const TEXT_BYTES_MAX: usize = 1024;
+use crate::limits::REFUSAL_TEXT_BYTES_MAX;
 
 impl Refusal {
     /// The status that carries this refusal.
@@ -36,7 +34,8 @@ impl std::fmt::Display for Refusal {
 }
 
 fn cut(text: &mut String) {
-    let end = (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    let end =
+        (0..=REFUSAL_TEXT_BYTES_MAX.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
     text.truncate(end.unwrap_or(0));
 }
 
@@ -60,9 +59,9 @@ mod tests {
 
     #[test]
     fn long_texts_are_cut_between_characters() {
-        let got = "ä".repeat(TEXT_BYTES_MAX);
+        let got = "ä".repeat(REFUSAL_TEXT_BYTES_MAX);
         let status = Refusal { got, ..Refusal::default() }.into_status(Code::InvalidArgument);
         let got = Refusal::from_status(&status).unwrap().got;
-        assert_eq!(got.len(), TEXT_BYTES_MAX);
+        assert_eq!(got.len(), REFUSAL_TEXT_BYTES_MAX);
     }
 }

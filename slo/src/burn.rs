@@ -1,6 +1,7 @@
 //! How fast the error budget goes, over the windows that alerts of the field look at.
 
 use crate::interval::Interval;
+use crate::limits::BURN_WINDOW_MS_MAX;
 use crate::window::{DAY_MS, HOUR_MS, MINUTE_MS};
 
 /// Name and length of each burn window, shortest first.
@@ -12,9 +13,6 @@ pub const BURN_WINDOWS: [(&str, u64); 6] = [
     ("1d", DAY_MS),
     ("3d", BURN_WINDOW_MS_MAX),
 ];
-
-/// The longest of them. Cells are kept for it even where the objective's own window is shorter.
-pub const BURN_WINDOW_MS_MAX: u64 = 3 * DAY_MS;
 
 /// The burn rate over one window: 1000 spends the whole budget exactly over the objective's own
 /// window, 14_400 a thirtieth of a 30-day budget in 50 minutes.

@@ -1,7 +1,8 @@
-//! The few fixed numbers of the arithmetic, with their reasons. All of them are part of what a
-//! stranger must know to recompute a report: changing one changes numbers.
+//! The few fixed numbers of the arithmetic, with their reasons, and the bounds of what is read.
+//! The former are part of what a stranger must know to recompute a report: changing one changes
+//! numbers.
 
-use crate::window::HOUR_MS;
+use crate::window::{DAY_MS, HOUR_MS};
 
 /// How long after its instant a run may arrive and still be in time. The aggregator evaluates at
 /// `as_of = floor(now - GRACE_MS)`, so that runs on their way are not called unknown.
@@ -24,3 +25,19 @@ pub const RETENTION_BEYOND_WINDOW_MS: u64 = HOUR_MS;
 /// Newest counted instants remembered per series, to count none twice. One series has one run
 /// going at a time, so two or three would do; what lies before the oldest counts as repeated.
 pub const RECENT_RUNS: usize = 16;
+
+/// The longest burn window. Cells are kept for it even where an objective's own window is shorter.
+pub const BURN_WINDOW_MS_MAX: u64 = 3 * DAY_MS;
+
+// --- what is read ------------------------------------------------------------------------------
+
+/// Reports of one decision leaf. A payload of 1 MiB holds about 8,000; the reader wants a bound.
+/// More are refused.
+pub const REPORTS_MAX: usize = 100_000;
+
+/// Names in reports and rows: labels. A longer one is refused.
+pub const NAME_BYTES_MAX: usize = proofmark_evidence::limits::LABEL_BYTES_MAX;
+
+/// Items of one list in a row of the ledger. Rows are our own; this only keeps a damaged length
+/// from reserving memory: the row is refused, and the tables are rebuilt.
+pub const ROW_ITEMS_MAX: usize = 1 << 20;

@@ -3,9 +3,9 @@
 use proofmark_evidence::{AgentName, CheckName, Outcome};
 use proofmark_spec::{Criterion, Documents, Slo};
 
-use crate::burn::{BURN_WINDOW_MS_MAX, BURN_WINDOWS, Burn};
+use crate::burn::{BURN_WINDOWS, Burn};
 use crate::counts::Counts;
-use crate::limits::RETENTION_BEYOND_WINDOW_MS;
+use crate::limits::{BURN_WINDOW_MS_MAX, RETENTION_BEYOND_WINDOW_MS};
 use crate::minutes::{Causes, Minutes, Verdict};
 use crate::report::SloReport;
 use crate::timeslice::SliceRule;

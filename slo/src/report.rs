@@ -5,14 +5,11 @@ use proofmark_evidence::{ByteReader, ByteWriter, DecodeFault};
 use crate::burn::{BURN_WINDOWS, Burn};
 use crate::counts::Counts;
 use crate::interval::Interval;
+use crate::limits::{NAME_BYTES_MAX, REPORTS_MAX};
 use crate::minutes::{Causes, read_reason};
 use crate::objective::Budgeting;
 use crate::timeslice::SliceRule;
 
-/// Reports of one decision leaf. A payload of 1 MiB holds about 8,000; the reader wants a bound.
-const REPORTS_MAX: usize = 100_000;
-/// A report's names are labels.
-const NAME_BYTES_MAX: usize = 63;
 const FORMAT_VERSION: u8 = 1;
 
 /// One objective at `as_of_ms`.

@@ -8,14 +8,11 @@ use proofmark_spec::{CountedOutcome, Criterion, Grid};
 use crate::assignment::{Assignment, Assignments};
 use crate::fleet::Plan;
 use crate::ledger::Ignored;
+use crate::limits::{NAME_BYTES_MAX, ROW_ITEMS_MAX};
 use crate::minutes::{Minutes, read_reason};
 use crate::objective::{Generation, Rule};
 use crate::report::{read_budgeting, read_option, write_budgeting, write_option};
 use crate::series::{HeardRun, RecentRuns, Series};
-
-/// Rows are our own; this only keeps a damaged length from reserving memory.
-const ITEMS_MAX: usize = 1 << 20;
-const NAME_BYTES_MAX: usize = 63;
 
 pub(crate) fn encode_meta(as_of_ms: u64, ignored: Ignored) -> Vec<u8> {
     let mut row = ByteWriter::new();
@@ -155,7 +152,7 @@ fn read_list<'a, T>(
     row: &mut ByteReader<'a>,
     read: impl Fn(&mut ByteReader<'a>) -> Result<T, DecodeFault>,
 ) -> Result<Vec<T>, DecodeFault> {
-    let count = row.count("list", ITEMS_MAX, 1)?;
+    let count = row.count("list", ROW_ITEMS_MAX, 1)?;
     (0..count).map(|_| read(row)).collect()
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
+use crate::limits::URL_BYTES_MAX;
+
 /// An absolute `http` or `https` URL (RFC 3986), taken apart. No user information: a password in
 /// a URL would end up in every signed batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,9 +30,6 @@ pub struct HostPort {
     /// Not 0.
     pub port: u16,
 }
-
-/// Longest URL; common servers refuse longer ones.
-const URL_BYTES_MAX: usize = 2_048;
 
 impl Url {
     /// # Errors

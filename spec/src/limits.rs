@@ -1,7 +1,9 @@
 //! Every bound of this crate: unit in the name, the reason, and what happens when it is reached.
 //!
-//! Reaching one is always a [`Fault`](crate::Fault) at a place in a file, never a panic and never
-//! a silent cut; the only exception is [`FAULTS_MAX`], which ends a report with "and N more".
+//! Reaching one is a [`Fault`](crate::Fault) at a place in a file, never a panic. Cut instead of
+//! refused are only texts that we make for a reader: a report after [`FAULTS_MAX`] ("and N more"),
+//! a repeated text after [`FAULT_TEXT_BYTES_MAX`] (`...`), and in silence a check's target after
+//! [`TARGET_BYTES_MAX`] and the word that "did you mean" compares after [`COMPARED_CHARS_MAX`].
 
 /// One file's text. A thousand checks take about half of it. Reached: the file is refused unread.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -26,7 +28,11 @@ pub const FAULTS_MAX: usize = 100;
 /// Bytes of a user's own text repeated in a fault. Reached: cut, and `...` shows it.
 pub const FAULT_TEXT_BYTES_MAX: usize = 80;
 
-/// An RFC 1123 label.
+/// Characters of an unknown word that are compared with the known ones to find the nearest: the
+/// comparison is quadratic. Reached: the rest is not looked at.
+pub const COMPARED_CHARS_MAX: usize = 64;
+
+/// A name: an RFC 1123 label. Reached: `bad_name`.
 pub const NAME_BYTES_MAX: usize = 63;
 
 /// `displayName` (OpenSLO v1). Characters.
@@ -43,34 +49,45 @@ pub const LIST_ITEMS_MAX: usize = 1_000;
 pub const PROBE_TEXT_BYTES_MAX: usize = 16 << 10;
 
 /// A check's target as it stands in a signed batch header (one length byte there).
-/// Reached: [`Probe::target`](crate::Probe::target) cuts.
+/// Reached: [`Probe::target`](crate::Probe::target) cuts, and nothing shows it.
 pub const TARGET_BYTES_MAX: usize = 255;
 
-/// Shortest and longest time between two runs of a check.
+/// Longest URL; common servers refuse longer ones.
+pub const URL_BYTES_MAX: usize = 2_048;
+
+/// Longest time ahead a certificate can be asked to be valid: ten years.
+pub const EXPIRES_WITHIN_MS_MAX: u64 = 3_650 * 24 * 60 * 60 * 1_000;
+
+/// Shortest time between two runs of a check: grids and numbers are made for seconds.
 pub const INTERVAL_MS_MIN: u64 = 1_000;
+/// Longest time between two runs of a check: each day shows at least one.
 pub const INTERVAL_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
-/// Shortest timeout of a check, and the default's upper end (the default is half the interval).
+/// Shortest timeout of a check: less is over before a connection can be.
 pub const TIMEOUT_MS_MIN: u64 = 10;
+/// The default timeout's upper end; below it the default is half the interval.
 pub const TIMEOUT_MS_DEFAULT_MAX: u64 = 10_000;
 
 /// Compiled size of one regular expression: bounds an agent's memory, and the time a thousand
 /// checks take to parse. Reached: `bad_regexp`.
 pub const REGEX_BYTES_MAX: usize = 256 << 10;
 
-/// Bytes of a response body an agent reads: the default, and the most a spec may ask for.
+/// Bytes of a response body an agent reads unless the spec says otherwise.
 pub const BODY_BYTES_DEFAULT: u64 = 1 << 20;
+/// The most a spec may ask for: an agent holds a body in memory when it looks for a text in it.
 pub const BODY_BYTES_MAX: u64 = 16 << 20;
 
 /// Redirects an agent follows before the check fails (blackbox_exporter's bound, from Go).
 pub const REDIRECTS_MAX: u32 = 10;
 
-/// Files one `files` check may cover: the default, and the most a spec may ask for.
+/// Files one `files` check may cover unless the spec says otherwise.
 pub const FILES_COUNT_DEFAULT: u64 = 100_000;
+/// The most a spec may ask for; the agent's own bound is the same.
 pub const FILES_COUNT_MAX: u64 = 1_000_000;
 
-/// Shortest and longest rolling window of an objective.
+/// Shortest rolling window of an objective: as long as the shortest burn window.
 pub const WINDOW_MS_MIN: u64 = 5 * 60 * 1_000;
+/// Longest rolling window of an objective: every replica keeps a window's cells in memory.
 pub const WINDOW_MS_MAX: u64 = 90 * 24 * 60 * 60 * 1_000;
 
 /// A time slice is a whole number of these: the base cell of the window arithmetic.

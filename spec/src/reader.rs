@@ -15,7 +15,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::fault::{Fault, Faults, Slug, shown};
-use crate::limits::LIST_ITEMS_MAX;
+use crate::limits::{COMPARED_CHARS_MAX, LIST_ITEMS_MAX};
 use crate::yaml::{Content, Key, Node, Scalar};
 
 /// Where the faults of one file are collected.
@@ -285,8 +285,8 @@ pub(crate) fn instead_of(word: &str, words: &[&str]) -> String {
 
 /// The candidate with the fewest edits, if they are at most a third of its letters.
 fn nearest<'n>(name: &str, candidates: &[&'n str]) -> Option<&'n str> {
-    const NAME_CHARS_MAX: usize = 64;
-    let name: Vec<char> = name.chars().take(NAME_CHARS_MAX).flat_map(char::to_lowercase).collect();
+    let name: Vec<char> =
+        name.chars().take(COMPARED_CHARS_MAX).flat_map(char::to_lowercase).collect();
     let measured = candidates.iter().map(|candidate| (edits(&name, candidate), *candidate));
     let (edits, near) = measured.min()?;
     (edits <= near.len().div_ceil(3)).then_some(near)

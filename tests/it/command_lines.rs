@@ -4,6 +4,7 @@
 //! Rows run in their order, in one folder: a later one may build on what an earlier one left.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use proofmark_tests::installation::path;
@@ -56,6 +57,7 @@ const LINES: &[(&str, &str)] = &[
     ("aggregator-init", "aggregator init --config a1.yaml"),
     ("aggregator-init-twice", "aggregator init --config a1.yaml"),
     ("aggregator-init-bad-bundle", "aggregator init --config a2.yaml --bundle garbage"),
+    ("aggregator-init-garbled-bundle", "aggregator init --config a2.yaml --bundle garbled"),
     ("aggregator-init-missing-bundle", "aggregator init --config a2.yaml --bundle missing"),
     ("aggregator-run-other-node", "aggregator run --config a1-renamed.yaml"),
     ("aggregator-run-port-taken", "aggregator run --config a1-port-taken.yaml"),
@@ -130,6 +132,9 @@ fn furnish(dir: &Path, target: SocketAddr) {
     write("specs/deeper/a.yml", two.as_bytes());
     write("specs/notes.txt", b"not a spec");
     write("garbage", &[0xff, 0xfe, 0x00, 0x80]);
+    write("garbled", b"{\"version\": 1, \"name\"");
+    let only_mine = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(dir.join("garbled"), only_mine).expect("set");
 
     let passes = check("passes", &format!("http: {{url: \"http://{target}/\"}}"));
     let fails = check("fails", "tcp: {address: \"127.0.0.1:1\"}");
@@ -170,14 +175,17 @@ fn say(dir: &Path, line: &str) -> String {
     let exit = output.status.code().map_or("by a signal".to_owned(), |code| code.to_string());
     let stdout = String::from_utf8_lossy(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    format!("$ proofmark {line}\nexit: {exit}\n--- stdout\n{stdout}--- stderr\n{stderr}")
+    let line = format!("proofmark {line}");
+    format!("$ {}\nexit: {exit}\n--- stdout\n{stdout}--- stderr\n{stderr}", line.trim_end())
 }
 
 /// Places and times move from run to run; nothing else may.
 fn steady(said: &str, dir: &Path, target: SocketAddr) -> String {
     let said = said.replace(path(dir), "<dir>").replace(&target.to_string(), "<target>");
     let is_measured = said.contains("MEASURED");
-    said.lines().map(|line| if is_measured { without_times(line) } else { line.into() } + "\n").collect()
+    said.lines()
+        .map(|line| if is_measured { without_times(line) } else { line.into() } + "\n")
+        .collect()
 }
 
 /// A table with measured times: its columns are as wide as the numbers, so both go.

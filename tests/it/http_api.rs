@@ -37,19 +37,19 @@ fn every_path_of_the_document_answers_and_every_refusal_is_its_golden_file() {
 }
 
 fn spec(target: SocketAddr) -> String {
-    let outcome = |more: &str| {
+    let results = |more: &str| {
         format!("{{metricSource: {{type: proofmark, spec: {{checks: [watched]{more}}}}}}}")
     };
+    let (good, total) = (results(", outcome: pass"), results(""));
     format!(
         "apiVersion: proofmark/v1\nkind: Check\nmetadata: {{name: watched}}\nspec: {{interval: 1s, \
          timeout: 900ms, probe: {{http: {{url: \"http://{target}/\"}}}}}}\n---\n\
          apiVersion: openslo/v1\nkind: Service\nmetadata: {{name: local}}\nspec: {{}}\n---\n\
          apiVersion: openslo/v1\nkind: SLO\nmetadata: {{name: works}}\nspec:\n  service: local\n  \
-         indicator:\n    metadata: {{name: passes}}\n    spec:\n      ratioMetric: {{counter: true, \
-         good: {}, total: {}}}\n  budgetingMethod: Occurrences\n  timeWindow: [{{duration: 1h, \
-         isRolling: true}}]\n  objectives: [{{target: 0.99}}]\n",
-        outcome(", outcome: pass"),
-        outcome("")
+         indicator:\n    metadata: {{name: passes}}\n    spec:\n      ratioMetric:\n        \
+         counter: true\n        good: {good}\n        total: {total}\n  budgetingMethod: \
+         Occurrences\n  timeWindow: [{{duration: 1h, isRolling: true}}]\n  objectives: \
+         [{{target: 0.99}}]\n"
     )
 }
 
@@ -69,9 +69,9 @@ fn answer_every_path(http: SocketAddr, document: &Value, id: &str) {
     let paths = document["paths"].as_object().expect("paths");
     assert!(paths.len() >= 10, "{document}");
     for (path, item) in paths {
-        let filled = values.iter().fold(path.clone(), |path, (name, value)| {
-            path.replace(&format!("{{{name}}}"), value)
-        });
+        let filled = values
+            .iter()
+            .fold(path.clone(), |path, (name, value)| path.replace(&format!("{{{name}}}"), value));
         let (status, body) = api::get(http, &filled).unwrap_or_else(|| panic!("{filled}: silence"));
         let text = String::from_utf8_lossy(&body).into_owned();
         assert_eq!(status, 200, "{filled}: {text}");

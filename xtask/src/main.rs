@@ -21,8 +21,8 @@ cargo xtask VERB
 
   ci         everything CI runs, in its order: format, lints, tidy, deny, tests, sim, stranger
   test       every test of the workspace, the real-process ones included
-  tidy       the room table, sizes, crash sentences, dead files, crate edges
-  deny       one version of each crate that must be single; nothing banned in the tree
+  tidy       the room table, limits, sizes, crash sentences, dead files, what the pages name
+  deny       one version of each crate that must be single; nothing banned; our crates' edges
   bench      bench ingest: signed results/s accepted by a 3-replica cluster on this machine
   sim        sim [--seed S] [--seeds N] [--planted NAME] [--trace]: the deterministic simulator
   stranger   Go's own transparency-log packages check a log that this build wrote

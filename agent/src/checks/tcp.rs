@@ -51,8 +51,10 @@ fn judge(probe: &TcpProbe, line: Option<&[u8]>, trace: &Trace) -> Result<(), Fin
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if !expect.is_match(line) {
             let detail = format!("expected a line that matches {expect}, got {} bytes", line.len());
-            let reason =
-                if line.is_empty() { FailReason::ConnectReset } else { FailReason::HttpBody };
+            let reason = match line.is_empty() {
+                true => FailReason::ConnectReset,
+                false => FailReason::ResponseMismatch,
+            };
             return Err(fail(reason, detail));
         }
     }
@@ -97,7 +99,7 @@ mod tests {
         assert_eq!(slug(&format!("tcp: {{{address}}}")).await, "pass");
         assert_eq!(slug(&format!("tcp: {{{address}, send: ping, expect: ^PING$}}")).await, "pass");
         let wrong = format!("tcp: {{{address}, send: ping, expect: pong}}");
-        assert_eq!(slug(&wrong).await, "http_body");
+        assert_eq!(slug(&wrong).await, "response_mismatch");
     }
 
     #[tokio::test]
@@ -106,7 +108,7 @@ mod tests {
         let port = serve(&mut tasks, "220 ready\r\n250 later\r\n").await;
         let address = format!("address: '127.0.0.1:{port}'");
         assert_eq!(slug(&format!("tcp: {{{address}, expect: ^220 ready$}}")).await, "pass");
-        assert_eq!(slug(&format!("tcp: {{{address}, expect: ^250}}")).await, "http_body");
+        assert_eq!(slug(&format!("tcp: {{{address}, expect: ^250}}")).await, "response_mismatch");
     }
 
     #[tokio::test]

@@ -21,7 +21,8 @@ use super::{RefusedAction, UplinkEvent, dial, wait_until};
 use crate::clock::Clock;
 use crate::identity::Identity;
 use crate::limits::{
-    UPLINK_CONNECT_MS_MAX, UPLINK_MESSAGE_BYTES_MAX, UPLINK_PING_MS, UPLINK_WINDOW_MAX,
+    UPLINK_CONNECT_MS_MAX, UPLINK_MESSAGE_BYTES_MAX, UPLINK_PING_MS, UPLINK_RETRY_MS,
+    UPLINK_WINDOW_MAX,
 };
 
 /// The uplink's state across connections.
@@ -228,7 +229,7 @@ impl Link {
         match refusal.action() {
             Action::Retry => {
                 if self.window.rewind() == Rewound::Resend {
-                    self.pause(stream, RETRY_MS);
+                    self.pause(stream, UPLINK_RETRY_MS);
                     self.tell(refused_event(refusal, RefusedAction::Retry)).await?;
                 }
                 Ok(())
@@ -315,9 +316,6 @@ impl Link {
         self.events.send(event).await.map_err(|_| LinkEnd::AgentGone)
     }
 }
-
-/// Wait before the same bytes are tried again, milliseconds, when the aggregator named no delay.
-const RETRY_MS: u64 = 1_000;
 
 fn believed(identity: &Identity, note: &str) -> Result<Seen, String> {
     let signed = SignedCheckpoint::parse(note).map_err(|fault| fault.to_string())?;

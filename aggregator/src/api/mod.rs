@@ -6,6 +6,7 @@
 //! Routes: `/` page · `/healthz` · `/api/v1/...` JSON, described by `/openapi.json` · `/metrics`
 //! · `/log/...` the C2SP files, so that `proofmark evidence verify http://host/log` works.
 
+mod door;
 mod json;
 mod log_files;
 mod page;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use utoipa::OpenApi;
@@ -26,6 +27,7 @@ use utoipa::OpenApi;
 use crate::metrics::Metrics;
 use crate::tables::ResultIndex;
 use crate::views::ViewsReader;
+pub use door::serve;
 use problem::Problem;
 
 /// What the handlers share. All of it is read only.
@@ -113,10 +115,11 @@ async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], openapi_json()).into_response()
 }
 
-async fn no_such_page() -> Problem {
-    Problem::not_found("no_such_page", "expected a path of /openapi.json, got another")
+async fn no_such_page(uri: Uri) -> Problem {
+    let message = format!("expected a path of /openapi.json, got {}", uri.path());
+    Problem::not_found("no_such_page", message)
 }
 
-async fn read_only() -> Problem {
-    Problem::method_not_allowed("expected GET: this API is read only, got another method")
+async fn read_only(method: Method) -> Problem {
+    Problem::method_not_allowed(format!("expected GET: this API is read only, got {method}"))
 }

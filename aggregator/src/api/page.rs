@@ -3,11 +3,9 @@
 use askama::Template;
 
 use super::words;
+use crate::limits::PAGE_FAILURES_MAX;
 use crate::views::Views;
 use crate::views::model::{CheckView, CheckpointView, FailureView, HealthView, ObjectiveView};
-
-/// How many failures the page shows; the API shows all that the state keeps.
-const FAILURES_SHOWN: usize = 20;
 
 #[derive(Template)]
 #[template(path = "page.html")]
@@ -90,7 +88,7 @@ pub fn render(views: &Views) -> Result<String, askama::Error> {
         health: &views.health,
         objectives: state.objectives.iter().map(ObjectiveRow::new).collect(),
         checks: state.checks.iter().map(CheckRow::new).collect(),
-        failures: state.failures.iter().take(FAILURES_SHOWN).map(FailureRow::new).collect(),
+        failures: state.failures.iter().take(PAGE_FAILURES_MAX).map(FailureRow::new).collect(),
         checkpoint: views.checkpoint.as_ref().map(CheckpointRow::new),
     };
     page.render()

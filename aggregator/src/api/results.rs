@@ -24,7 +24,11 @@ type IdParts = PathParts<(String, u64, u64)>;
         ("epoch" = u64, Path, description = "the agent's epoch"),
         ("seq" = u64, Path, description = "sequence number, from 1")
     ),
-    responses((status = 200, body = ResultView), (status = 404, body = ProblemView))
+    responses(
+        (status = 200, body = ResultView),
+        (status = 400, body = ProblemView),
+        (status = 404, body = ProblemView)
+    )
 )]
 pub async fn result(State(api): State<Api>, id: IdParts) -> Result<Json<ResultView>, Problem> {
     let id = parse_id(id)?;
@@ -42,6 +46,7 @@ pub async fn result(State(api): State<Api>, id: IdParts) -> Result<Json<ResultVi
     ),
     responses(
         (status = 200, body = String, content_type = "text/plain"),
+        (status = 400, body = ProblemView),
         (status = 404, body = ProblemView)
     )
 )]

@@ -4,7 +4,7 @@ use proofmark_evidence::{ByteReader, ByteWriter};
 
 use super::Command;
 use super::fields::{CodecFault, take_version};
-use crate::limits::{COMMAND_BYTES_MAX, ENTRY_COMMANDS_MAX};
+use crate::limits::{ENTRY_COMMANDS_BYTES_MAX, ENTRY_COMMANDS_MAX};
 
 /// The version of the encoding of an entry.
 const ENTRY_VERSION: u8 = 1;
@@ -46,7 +46,7 @@ impl Entry {
         let stamped_at_ms = input.varint("stamped at")?;
         let count = input.count("commands", ENTRY_COMMANDS_MAX, 1)?;
         let commands = (0..count)
-            .map(|_| Command::decode(input.bytes("command", COMMAND_BYTES_MAX)?))
+            .map(|_| Command::decode(input.bytes("command", ENTRY_COMMANDS_BYTES_MAX)?))
             .collect::<Result<_, CodecFault>>()?;
         input.finish("entry")?;
         Ok(Self { stamped_at_ms, commands })

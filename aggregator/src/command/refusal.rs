@@ -14,7 +14,7 @@ pub enum Refusal {
         expected: u64,
         got: u64,
     },
-    ClockSkew {
+    ClockAhead {
         limit_ms: u64,
         got_ms: u64,
     },
@@ -26,7 +26,7 @@ pub enum Refusal {
     RetiredAgent {
         agent: AgentName,
     },
-    UnknownKey {
+    WrongKey {
         expected: KeyId,
         got: KeyId,
     },
@@ -143,10 +143,10 @@ impl Refusal {
     pub fn action(&self) -> Action {
         match self {
             Self::SequenceGap { expected, .. } => Action::ResendFrom { seq: *expected },
-            Self::NotInitialised | Self::ClockSkew { .. } => Action::Retry,
+            Self::NotInitialised | Self::ClockAhead { .. } => Action::Retry,
             Self::UnknownAgent { .. }
             | Self::RetiredAgent { .. }
-            | Self::UnknownKey { .. }
+            | Self::WrongKey { .. }
             | Self::WrongLog { .. }
             | Self::WrongEpoch { .. }
             | Self::SequenceFork { .. }
@@ -168,11 +168,11 @@ impl Refusal {
         match self {
             Self::NotInitialised => row("not_initialised"),
             Self::SequenceGap { expected, got } => row("sequence_gap").says(expected, got),
-            Self::ClockSkew { limit_ms, got_ms } => row("clock_skew")
+            Self::ClockAhead { limit_ms, got_ms } => row("clock_ahead")
                 .says(format!("at most {limit_ms} ms ahead"), format!("{got_ms} ms ahead")),
             Self::UnknownAgent { agent } => row("unknown_agent").says("an enrolled agent", agent),
             Self::RetiredAgent { agent } => row("retired_agent").says("an agent in service", agent),
-            Self::UnknownKey { expected, got } => row("unknown_key").says(expected, got),
+            Self::WrongKey { expected, got } => row("wrong_key").says(expected, got),
             Self::WrongLog { expected, got } => row("wrong_log").says(expected, got),
             Self::WrongEpoch { expected, got } => row("wrong_epoch").says(expected, got),
             Self::SequenceFork { seq, expected, got } => {

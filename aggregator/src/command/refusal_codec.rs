@@ -11,10 +11,10 @@ use crate::limits::{REFUSAL_FAULTS_MAX, REFUSAL_TEXT_BYTES_MAX};
 // The codes on the wire. New ones go to the end; none is ever reused.
 const NOT_INITIALISED: u8 = 1;
 const SEQUENCE_GAP: u8 = 2;
-const CLOCK_SKEW: u8 = 3;
+const CLOCK_AHEAD: u8 = 3;
 const UNKNOWN_AGENT: u8 = 4;
 const RETIRED_AGENT: u8 = 5;
-const UNKNOWN_KEY: u8 = 6;
+const WRONG_KEY: u8 = 6;
 const WRONG_LOG: u8 = 7;
 const WRONG_EPOCH: u8 = 8;
 const SEQUENCE_FORK: u8 = 9;
@@ -52,7 +52,7 @@ impl Refusal {
             | Self::TokenExists
             | Self::KeyWeak => {}
             Self::SequenceGap { expected: a, got: b }
-            | Self::ClockSkew { limit_ms: a, got_ms: b }
+            | Self::ClockAhead { limit_ms: a, got_ms: b }
             | Self::WrongEpoch { expected: a, got: b }
             | Self::TokenExpired { expired_at_ms: a, now_ms: b }
             | Self::AuthorMalformed { limit_bytes: a, got_bytes: b }
@@ -73,7 +73,7 @@ impl Refusal {
                 put_agent(out, expected);
                 put_agent(out, got);
             }
-            Self::UnknownKey { expected, got } => {
+            Self::WrongKey { expected, got } => {
                 put_hash(out, &expected.0);
                 put_hash(out, &got.0);
             }
@@ -105,10 +105,10 @@ impl Refusal {
         match self {
             Self::NotInitialised => NOT_INITIALISED,
             Self::SequenceGap { .. } => SEQUENCE_GAP,
-            Self::ClockSkew { .. } => CLOCK_SKEW,
+            Self::ClockAhead { .. } => CLOCK_AHEAD,
             Self::UnknownAgent { .. } => UNKNOWN_AGENT,
             Self::RetiredAgent { .. } => RETIRED_AGENT,
-            Self::UnknownKey { .. } => UNKNOWN_KEY,
+            Self::WrongKey { .. } => WRONG_KEY,
             Self::WrongLog { .. } => WRONG_LOG,
             Self::WrongEpoch { .. } => WRONG_EPOCH,
             Self::SequenceFork { .. } => SEQUENCE_FORK,
@@ -144,14 +144,14 @@ impl Refusal {
             SEQUENCE_GAP => {
                 Self::SequenceGap { expected: input.varint("expected")?, got: input.varint("got")? }
             }
-            CLOCK_SKEW => Self::ClockSkew {
+            CLOCK_AHEAD => Self::ClockAhead {
                 limit_ms: input.varint("limit_ms")?,
                 got_ms: input.varint("got_ms")?,
             },
             UNKNOWN_AGENT => Self::UnknownAgent { agent: take_agent(input)? },
             RETIRED_AGENT => Self::RetiredAgent { agent: take_agent(input)? },
-            UNKNOWN_KEY => {
-                Self::UnknownKey { expected: take_key_id(input)?, got: take_key_id(input)? }
+            WRONG_KEY => {
+                Self::WrongKey { expected: take_key_id(input)?, got: take_key_id(input)? }
             }
             WRONG_LOG => Self::WrongLog {
                 expected: take_hash(input, "expected")?,

@@ -84,10 +84,10 @@ pub(super) fn refusals() -> Vec<Refusal> {
     vec![
         Refusal::NotInitialised,
         Refusal::SequenceGap { expected: 4, got: 9 },
-        Refusal::ClockSkew { limit_ms: 60_000, got_ms: 61_000 },
+        Refusal::ClockAhead { limit_ms: 60_000, got_ms: 61_000 },
         Refusal::UnknownAgent { agent: web.clone() },
         Refusal::RetiredAgent { agent: web.clone() },
-        Refusal::UnknownKey { expected: KeyId(a), got: KeyId(b) },
+        Refusal::WrongKey { expected: KeyId(a), got: KeyId(b) },
         Refusal::WrongLog { expected: a, got: b },
         Refusal::WrongEpoch { expected: 2, got: 1 },
         Refusal::SequenceFork { seq: 5, expected: a, got: b },
@@ -202,9 +202,9 @@ fn a_refusal_says_who_must_act_and_why() {
         "sequence_gap: expected 4, got 9",
     );
     check(
-        Refusal::ClockSkew { limit_ms: 60_000, got_ms: 61_000 },
+        Refusal::ClockAhead { limit_ms: 60_000, got_ms: 61_000 },
         Action::Retry,
-        "clock_skew: expected at most 60000 ms ahead, got 61000 ms ahead",
+        "clock_ahead: expected at most 60000 ms ahead, got 61000 ms ahead",
     );
     check(
         Refusal::UnknownAgent { agent: agent("web-1") },

@@ -21,7 +21,7 @@ use raft::{RawNode, StateRole};
 use super::election;
 use super::guard::{self, Known};
 use super::logger;
-use super::storage::{LogSource, RaftStorage, Recovered};
+use super::storage::{LogSource, RaftStorage, RecoveredLog};
 use super::{ConsensusStatus, Role};
 use crate::limits::{
     COMMITTED_BYTES_PER_READY_MAX, ELECTION_TICKS, HEARTBEAT_TICKS, INFLIGHT_MESSAGES_MAX,
@@ -138,7 +138,7 @@ impl<S: LogSource> Driver<S> {
     pub fn new(
         config: &DriverConfig,
         source: S,
-        mut recovered: Recovered,
+        mut recovered: RecoveredLog,
     ) -> Result<Self, DriverFault> {
         let voters = recovered.voters.clone();
         if !voters.contains(&config.node_id) {

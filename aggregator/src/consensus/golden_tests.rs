@@ -10,7 +10,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::driver::{Driver, DriverConfig, Entry, HardState, Message, Output, WriteTask};
-use super::storage::{LogSource, LogUnreadable, Recovered};
+use super::storage::{LogSource, LogUnreadable, RecoveredLog};
 
 const VOTERS: [u64; 3] = [1, 2, 3];
 
@@ -63,10 +63,10 @@ impl Disk {
         newest
     }
 
-    fn recover(&self) -> Recovered {
+    fn recover(&self) -> RecoveredLog {
         let platter = self.0.borrow();
         let last_index = platter.entries.len() as u64;
-        Recovered { hard_state: platter.hard_state.clone(), voters: VOTERS.to_vec(), last_index }
+        RecoveredLog { hard_state: platter.hard_state.clone(), voters: VOTERS.to_vec(), last_index }
     }
 }
 

@@ -5,8 +5,7 @@
 
 use raft::eraftpb::{EntryType, Message, MessageType};
 
-/// A term may rise this much in one message. Real terms rise by one an election.
-const TERM_JUMP_MAX: u64 = 1 << 32;
+use crate::limits::TERM_JUMP_MAX;
 
 /// What the driver knows when a message arrives.
 pub(crate) struct Known<'a> {

@@ -9,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 use super::budget::Budget;
 use super::inbox::{Inbox, Proposal};
 use super::mailbox::Mailbox;
-use super::outbox::Outbox;
+use super::outbox::PeerOutbox;
 use super::shell::Counters;
 use super::{ConsensusStatus, ProposalOutcome, Role};
 use crate::command::Command;
@@ -24,7 +24,7 @@ pub struct ConsensusHandle {
 pub(crate) struct Shared {
     pub(crate) inbox: Arc<Mailbox<Inbox>>,
     pub(crate) budget: Arc<Budget>,
-    pub(crate) outbox: Outbox,
+    pub(crate) outbox: PeerOutbox,
     pub(crate) status: watch::Receiver<ConsensusStatus>,
     pub(crate) counters: Arc<Counters>,
 }

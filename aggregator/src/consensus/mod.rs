@@ -36,7 +36,7 @@ mod waiters;
 use crate::command::Reply;
 
 pub use handle::ConsensusHandle;
-pub use outbox::Outbox;
+pub use outbox::PeerOutbox;
 pub use shell::{Consensus, Counters};
 
 /// The state machine behind the log, owned by the apply thread.

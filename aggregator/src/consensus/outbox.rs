@@ -12,11 +12,11 @@ use crate::limits::{PEER_QUEUE_BYTES_MAX, PEER_QUEUE_MESSAGES_MAX, PROPOSALS_MAX
 
 /// One bounded queue of each kind for each peer. Never waits: a queue without room says so.
 #[derive(Clone, Default)]
-pub struct Outbox {
-    peers: Arc<BTreeMap<u64, PeerOutbox>>,
+pub struct PeerOutbox {
+    peers: Arc<BTreeMap<u64, PeerSenders>>,
 }
 
-struct PeerOutbox {
+struct PeerSenders {
     messages: mpsc::Sender<Message>,
     messages_bytes: Arc<AtomicUsize>,
     forwards: mpsc::Sender<Proposal>,
@@ -34,7 +34,7 @@ pub(crate) struct MessageQueue {
     bytes: Arc<AtomicUsize>,
 }
 
-impl Outbox {
+impl PeerOutbox {
     /// Queues for these peers: the sending ends, and for each peer the receiving ones.
     pub(crate) fn new(peers: &[u64]) -> (Self, BTreeMap<u64, PeerQueues>) {
         let mut outboxes = BTreeMap::new();
@@ -93,13 +93,13 @@ impl MessageQueue {
     }
 }
 
-fn peer_queues() -> (PeerOutbox, PeerQueues) {
+fn peer_queues() -> (PeerSenders, PeerQueues) {
     let (messages, messages_queue) = mpsc::channel(PEER_QUEUE_MESSAGES_MAX);
     // As many as there can be permits: it is the budget that is full first.
     let (forwards, forwards_queue) = mpsc::channel(PROPOSALS_MAX);
     let bytes = Arc::new(AtomicUsize::new(0));
     let queue = MessageQueue { queue: messages_queue, bytes: Arc::clone(&bytes) };
-    let outbox = PeerOutbox { messages, messages_bytes: bytes, forwards };
+    let outbox = PeerSenders { messages, messages_bytes: bytes, forwards };
     (outbox, PeerQueues { messages: queue, forwards: forwards_queue })
 }
 
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_and_an_emptied_one_takes_again() {
-        let (outbox, mut queues) = Outbox::new(&[2]);
+        let (outbox, mut queues) = PeerOutbox::new(&[2]);
         assert!(!outbox.send(message(3, 1)), "nobody of that name");
         let half = PEER_QUEUE_BYTES_MAX / 2;
         assert!(outbox.send(message(2, half)));

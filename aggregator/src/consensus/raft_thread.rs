@@ -12,7 +12,7 @@ use super::driver::{Driver, Output, ProposeRefused, Refused, RoleChange};
 use super::inbox::{Inbox, is_append};
 use super::log_thread::LogQueue;
 use super::mailbox::Mailbox;
-use super::outbox::Outbox;
+use super::outbox::PeerOutbox;
 use super::pack::Packer;
 use super::shell::Counters;
 use super::storage::LogSource;
@@ -29,7 +29,7 @@ pub(crate) struct RaftThread<S: LogSource> {
     pub(crate) log: Arc<Mailbox<LogQueue>>,
     pub(crate) apply: Arc<Mailbox<ApplyQueue>>,
     pub(crate) waiters: Arc<Waiters>,
-    pub(crate) outbox: Outbox,
+    pub(crate) outbox: PeerOutbox,
     pub(crate) status: watch::Sender<ConsensusStatus>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) packer: Packer,

@@ -15,10 +15,10 @@ use super::inbox::Inbox;
 use super::log_store::LogStore;
 use super::log_thread::{LogQueue, LogThread};
 use super::mailbox::Mailbox;
-use super::outbox::Outbox;
+use super::outbox::PeerOutbox;
 use super::pack::Packer;
 use super::raft_thread::RaftThread;
-use super::storage::Recovered;
+use super::storage::RecoveredLog;
 use super::waiters::Waiters;
 use crate::clock::Clock;
 use crate::limits::{PROPOSALS_BYTES_MAX, PROPOSALS_MAX};
@@ -54,9 +54,9 @@ impl<A: Applier> Consensus<A> {
     /// everything after it is applied again.
     pub fn start(
         config: &DriverConfig,
-        log: (LogStore, Recovered),
+        log: (LogStore, RecoveredLog),
         applier: A,
-        outbox: Outbox,
+        outbox: PeerOutbox,
         clock: Clock,
     ) -> Result<Self, DriverFault> {
         let (store, recovered) = log;
@@ -118,7 +118,7 @@ struct Queues {
 impl Queues {
     fn handle(
         &self,
-        outbox: Outbox,
+        outbox: PeerOutbox,
         status: watch::Receiver<super::ConsensusStatus>,
     ) -> ConsensusHandle {
         let inbox = Arc::clone(&self.inbox);

@@ -26,7 +26,7 @@ pub struct LogUnreadable {
 
 /// What a log held when it was opened.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Recovered {
+pub struct RecoveredLog {
     pub hard_state: HardState,
     /// The voters written when the log was made; they never change.
     pub voters: Vec<u64>,
@@ -37,7 +37,7 @@ pub struct Recovered {
 /// The raft crate's view of one log.
 pub(crate) struct RaftStorage<S> {
     source: S,
-    recovered: Recovered,
+    recovered: RecoveredLog,
     tail: Tail,
     tail_bytes_max: usize,
 }
@@ -50,7 +50,7 @@ struct Tail {
 }
 
 impl<S: LogSource> RaftStorage<S> {
-    pub(crate) fn new(source: S, recovered: Recovered, tail_bytes_max: usize) -> Self {
+    pub(crate) fn new(source: S, recovered: RecoveredLog, tail_bytes_max: usize) -> Self {
         let first = recovered.last_index + 1;
         let tail = Tail { first, entries: VecDeque::new(), bytes: 0 };
         Self { source, recovered, tail, tail_bytes_max }

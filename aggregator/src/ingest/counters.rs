@@ -16,7 +16,7 @@ pub struct Counters {
 pub enum Event {
     /// A connection taken or turned away at the door.
     Connection,
-    /// A batch answered: "accepted", "duplicate", "busy", or the slug of its refusal.
+    /// A batch answered: "accepted", "duplicate", or the slug of the answer.
     Batch,
     /// An RPC refused before anything was proposed.
     Rpc,

@@ -77,7 +77,7 @@ pub(super) fn unapplied(counters: &Counters, outcome: ProposalOutcome) -> Status
         ProposalOutcome::NotLeader { .. } => ("no_leader", "none reachable".to_owned()),
         ProposalOutcome::Lost => ("leader_changed", "a change while it was decided".to_owned()),
         ProposalOutcome::Busy { retry_after_ms } => {
-            ("busy", format!("full for {retry_after_ms} ms"))
+            ("consensus_full", format!("full for {retry_after_ms} ms"))
         }
     };
     refuse(counters, slug, Action::Retry, "a leader with room", got)

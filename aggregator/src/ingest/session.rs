@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tonic::{Status, Streaming};
 
-use proofmark_evidence::AgentName;
+use proofmark_evidence::{AgentName, Header, Leaf};
 use proofmark_proto as wire;
 use wire::gateway_message::Message as Answer;
 use wire::{
@@ -23,11 +23,11 @@ use wire::{
 };
 use wire::{SpecSet, Welcome};
 
-use super::counters::Event;
+use super::counters::{Counters, Event};
 use super::gateway::Gateway;
 use super::refusal::{busy, refusal, refuse};
 use super::{AgentDirectory, Handles, Proposer, SpecSnapshot};
-use crate::admission::{AdmissionFault, Admitted, Standing, admit};
+use crate::admission::{Admitted, Standing, admit};
 use crate::command::{Command, Reply};
 use crate::consensus::ProposalOutcome;
 use crate::limits::*;
@@ -189,8 +189,7 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
     /// Starts admission of one batch.
     fn judge(&mut self, batch: Batch) {
         let Ok(permit) = Arc::clone(&self.under_way).try_acquire_owned() else {
-            self.handles.counters.note(Event::Batch, "busy");
-            let answer = busy_answer(INGEST_BUSY_RETRY_MS, "ingest_full");
+            let answer = not_now(&self.handles.counters, INGEST_BUSY_RETRY_MS, "ingest_full");
             return self.judging.push_back(Box::pin(ready(Judged::Answered(answer))));
         };
         let (handles, agent) = (self.handles.clone(), self.agent.clone());
@@ -278,17 +277,32 @@ async fn judge<P: Proposer, D: AgentDirectory>(
     permit: OwnedSemaphorePermit,
 ) -> Judged {
     let Some(standing) = handles.agents.find(&agent) else {
-        return Judged::Answered(busy_answer(NO_LEADER_RETRY_MS, "unknown_agent"));
+        return Judged::Answered(not_now(&handles.counters, NO_LEADER_RETRY_MS, "unknown_agent"));
     };
     let (log_id, now_ms) = (handles.identity.log_id(), handles.clock.unix_ms());
-    let work = move || admit(&batch.leaf, &batch.payload, &agent, &standing, log_id, now_ms);
+    let work = move || {
+        let judged = admit(&batch.leaf, &batch.payload, &agent, &standing, log_id, now_ms);
+        judged.map_err(|fault| (fault, place_of(&batch)))
+    };
     match handles.workers.run(work).await {
-        None => Judged::Answered(busy_answer(INGEST_BUSY_RETRY_MS, "shutting_down")),
-        Some(Ok(admitted)) => Judged::Admitted(admitted, permit),
-        Some(Err(fault)) => {
-            handles.counters.note(Event::Batch, fault.slug());
-            Judged::Answered(fault_answer(&fault))
+        None => {
+            Judged::Answered(not_now(&handles.counters, INGEST_BUSY_RETRY_MS, "shutting_down"))
         }
+        Some(Ok(admitted)) => Judged::Admitted(admitted, permit),
+        Some(Err((fault, (epoch, seq_first)))) => {
+            handles.counters.note(Event::Batch, fault.slug());
+            Judged::Answered(refused(epoch, seq_first, (&fault).into()))
+        }
+    }
+}
+
+/// Epoch and first sequence number as the batch says them, so that its agent knows which one was
+/// refused. Zeros when its header cannot be read.
+fn place_of(batch: &Batch) -> (u64, u64) {
+    let header = Leaf::parse(&batch.leaf[..]).and_then(|leaf| leaf.header());
+    match header {
+        Ok(Header::Batch(header)) => (header.epoch, header.seq_first),
+        _ => (0, 0),
     }
 }
 
@@ -301,8 +315,8 @@ async fn decide<P: Proposer, D>(
     let Admitted { leaf, payload, epoch, seq_first, .. } = admitted;
     let outcome = handles.proposer.propose(Command::Admit { leaf, payload }).await;
     drop(permit);
-    let (name, answer) = answer_of(&outcome, epoch, seq_first);
-    handles.counters.note(Event::Batch, name);
+    let (slug, answer) = answer_of(&outcome, epoch, seq_first);
+    handles.counters.note(Event::Batch, slug);
     answer
 }
 
@@ -335,12 +349,14 @@ fn answer_of(outcome: &ProposalOutcome, epoch: u64, seq_first: u64) -> (&'static
     }
 }
 
-fn fault_answer(fault: &AdmissionFault) -> Answer {
-    refused(0, 0, fault.into())
-}
-
 fn refused(epoch: u64, seq_first: u64, refusal: wire::Refusal) -> Answer {
     Answer::Refused(Refused { epoch, seq_first, refusal: Some(refusal) })
+}
+
+/// A batch that this node cannot look at now; counted by the very slug that is answered.
+fn not_now(counters: &Counters, retry_after_ms: u64, slug: &'static str) -> Answer {
+    counters.note(Event::Batch, slug);
+    busy_answer(retry_after_ms, slug)
 }
 
 fn busy_answer(retry_after_ms: u64, slug: &str) -> Answer {

@@ -21,8 +21,8 @@ pub fn init(
 ) -> Result<NodeIdentity, NodeFault> {
     let dir = config.data_dir.display().to_string();
     if config.raft_dir().exists() {
-        let why = "it holds a Raft log: this replica was initialised before".to_owned();
-        return Err(NodeFault::InUse { dir, why });
+        let why = "expected a new directory, got one with a Raft log: `init` was run before";
+        return Err(NodeFault::InUse { dir, why: why.to_owned() });
     }
     let identity = identity(config, bundle, now_ms)?;
     if identity.node_name != config.node {
@@ -63,6 +63,10 @@ fn identity(
     let (dir, fault) = (config.identity_dir(), NodeFault::room("identity"));
     if let Ok(identity) = NodeIdentity::load(&dir) {
         return Ok(identity);
+    }
+    if let Some(bundle) = bundle.filter(|bundle| !bundle.exists()) {
+        let why = "expected the bundle that the first replica's `init` wrote, got nothing";
+        return Err(fault(&format!("{}: {why}", bundle.display())));
     }
     let made = match bundle {
         Some(bundle) => NodeIdentity::from_bundle(&dir, bundle),

@@ -30,7 +30,7 @@ pub struct Machine {
 }
 
 /// What others read of the machine.
-pub struct Seen {
+pub struct MachineReaders {
     pub agents: SharedAgents,
     pub views: watch::Receiver<Arc<StateView>>,
     pub specs: watch::Receiver<SpecSnapshot>,
@@ -44,13 +44,13 @@ impl Machine {
         tables: Tables,
         recorder: RecorderHandle,
         clock: Clock,
-    ) -> (Machine, Seen) {
+    ) -> (Machine, MachineReaders) {
         let agents = SharedAgents::of(&state);
         let (views, views_seen) = watch::channel(Arc::new(build(&state)));
         let (specs, specs_seen) = watch::channel(spec_snapshot(&state));
         let (has_genesis, genesis_seen) = watch::channel(state.genesis().is_some());
         let saved_at_ms = clock.monotonic_ms();
-        let seen = Seen {
+        let seen = MachineReaders {
             agents: agents.clone(),
             views: views_seen,
             specs: specs_seen,

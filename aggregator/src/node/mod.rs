@@ -14,10 +14,12 @@ mod servers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proofmark_evidence::LogWriter;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::command::Command;
@@ -25,7 +27,7 @@ use crate::config::Config;
 use crate::consensus::transport::{PeerTls, Transport, TransportConfig};
 use crate::consensus::{Consensus, ConsensusHandle};
 use crate::identity::NodeIdentity;
-use crate::limits::PROPOSALS_OF_RECORDER_MAX;
+use crate::limits::{DRAIN_MS_MAX, PROPOSALS_OF_RECORDER_MAX};
 use crate::recorder::{Health, Recorder, RecorderHandle, RecorderParts};
 use crate::tables::ResultIndex;
 use crate::views::ViewsReader;
@@ -38,11 +40,11 @@ use servers::{Doors, Handed};
 /// Why a replica does not start. The operator must act; nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeFault {
-    #[error("{dir}: not initialised: run `proofmark aggregator init` first: {why}")]
+    #[error("{dir}: not_initialised: expected what `proofmark aggregator init` makes, got {why}")]
     NotInitialised { dir: String, why: String },
-    #[error("{dir}: in use: {why}")]
+    #[error("{dir}: in_use: {why}")]
     InUse { dir: String, why: String },
-    #[error("{what} {address}: cannot listen: {why}")]
+    #[error("{what} {address}: cannot_listen: expected a free address of this host, got: {why}")]
     Listen { what: &'static str, address: String, why: String },
     #[error("{slug}: {why}")]
     Room { slug: &'static str, why: String },
@@ -151,12 +153,12 @@ impl Node {
 
     /// Drains: no new work, answers to what is under way, what is committed applied, its leaves
     /// durable, the tables saved. Nothing acknowledged depends on it.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
         // Receivers may be gone already; then there is nobody left to tell.
         let _ = self.stop_doors.send(true);
-        while self.doors.join_next().await.is_some() {}
+        drained("doors", self.doors).await;
         let _ = self.stop_peers.send(true);
-        while self.peers.join_next().await.is_some() {}
+        drained("peers", self.peers).await;
         let (consensus, recorder) = (self.consensus, self.recorder);
         let stopped = tokio::task::spawn_blocking(move || {
             consensus.stop().save();
@@ -165,6 +167,15 @@ impl Node {
         if let Err(why) = stopped.await {
             tracing::error!(%why, "the drain did not end in order; recovery is the normal path");
         }
+    }
+}
+
+/// Waits for tasks that were asked to end, for a bounded time; then they end unasked.
+async fn drained(what: &'static str, mut tasks: JoinSet<()>) {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if timeout(Duration::from_millis(DRAIN_MS_MAX), all).await.is_err() {
+        tracing::warn!(what, limit_ms = DRAIN_MS_MAX, "callers did not finish and are cut off");
+        tasks.shutdown().await;
     }
 }
 
@@ -223,7 +234,7 @@ fn recorder_parts(
 fn views_reader(
     config: &Config,
     identity: &NodeIdentity,
-    seen: &machine::Seen,
+    seen: &machine::MachineReaders,
     handle: &ConsensusHandle,
     (recording, health): (&RecorderHandle, &Health),
 ) -> ViewsReader {

@@ -18,7 +18,7 @@ use crate::tables::{LoadedRows, Tables, TablesFault};
 
 pub(super) struct Recovered {
     pub(super) identity: NodeIdentity,
-    pub(super) log: (LogStore, storage::Recovered),
+    pub(super) log: (LogStore, storage::RecoveredLog),
     pub(super) state: State,
     pub(super) tables: Tables,
     pub(super) writer: LogWriter,

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::agents::SharedAgents;
 use super::{Addresses, NodeFault, raised};
 use crate::admission::AdmissionWorkers;
-use crate::api::{Api, router};
+use crate::api::{self, Api, router};
 use crate::clock::Clock;
 use crate::command::Command;
 use crate::config::Listen;
@@ -120,10 +120,7 @@ pub(super) fn serve(
     let mut tasks = JoinSet::new();
     let http_stop = stop.clone();
     tasks.spawn(async move {
-        let served = axum::serve(http, router(api)).with_graceful_shutdown(raised(http_stop));
-        if let Err(why) = served.await {
-            tracing::error!(%why, "the HTTP door closed");
-        }
+        api::serve(http, router(api), raised(http_stop)).await;
     });
     tasks.spawn(async move {
         if let Err(why) = ingest::serve(grpc, handles, stop).await {

@@ -70,7 +70,7 @@ impl State {
         let got_ms = newest.saturating_sub(self.head.stamped_at_ms);
         match got_ms <= CLOCK_AHEAD_MS_MAX {
             true => Ok(()),
-            false => Err(Refusal::ClockSkew { limit_ms: CLOCK_AHEAD_MS_MAX, got_ms }),
+            false => Err(Refusal::ClockAhead { limit_ms: CLOCK_AHEAD_MS_MAX, got_ms }),
         }
     }
 }

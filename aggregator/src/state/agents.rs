@@ -66,7 +66,7 @@ impl Agents {
             return Err(Refusal::WrongEpoch { expected: agent.epoch, got: header.epoch });
         }
         if header.key_id != agent.key.key_id() {
-            return Err(Refusal::UnknownKey { expected: agent.key.key_id(), got: header.key_id });
+            return Err(Refusal::WrongKey { expected: agent.key.key_id(), got: header.key_id });
         }
         agent.judge_sequence(header, hash)
     }

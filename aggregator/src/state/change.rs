@@ -9,7 +9,7 @@ use super::agents::NewLife;
 use super::effect::{Effect, NewLeaf};
 use super::genesis::{Genesis, SpecLeaf};
 use super::specs::SpecText;
-use super::tokens::{Admission, Spent, Token};
+use super::tokens::{TokenVerdict, Spent, Token};
 use super::{Applied, State};
 use crate::command::{Refusal, Reply};
 
@@ -72,8 +72,8 @@ impl State {
         key: &PublicKey,
     ) -> Applied {
         let now_ms = self.head.stamped_at_ms;
-        let admission = self.tokens.judge(token_id, secret, (agent, key), now_ms)?;
-        if let Admission::Repeated { epoch } = admission {
+        let verdict = self.tokens.judge(token_id, secret, (agent, key), now_ms)?;
+        if let TokenVerdict::Repeated { epoch } = verdict {
             return Ok(vec![Effect::Reply(Reply::Enrolled { epoch })]);
         }
         let epoch = self.agents.check_enrol(agent, key)?;

@@ -33,11 +33,12 @@ pub use agents::{Agent, Agents};
 pub use effect::{Effect, NewLeaf};
 pub use failures::{Failure, Failures};
 pub use genesis::Genesis;
-pub use row::RowChange;
+pub use proofmark_slo::RowChange;
 pub use saved::LoadFault;
 pub use specs::{SpecText, Specs};
 
 use crate::command::{Command, Refusal, Reply};
+use crate::limits::STAMP_MS_MAX;
 use row::Table;
 use saved::Head;
 use seals::Seals;
@@ -167,9 +168,6 @@ impl Default for State {
         Self::new()
     }
 }
-
-/// A stamp later than this is a broken clock; with leads added it still fits every header.
-const STAMP_MS_MAX: u64 = proofmark_evidence::limits::TIME_MS_MAX - 86_400_000;
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -3,14 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proofmark_evidence::{AgentName, ByteReader, ByteWriter, DecodeFault};
+use proofmark_slo::RowChange;
 
 use crate::command::{CodecFault, take_version};
 
 /// The version of the encoding of every row. Other versions are refused: the tables are rebuilt.
 const ROW_VERSION: u8 = 1;
-
-/// One changed row: its key, and its new value or that it is gone.
-pub type RowChange = (Vec<u8>, Option<Vec<u8>>);
 
 /// Which rows to write out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

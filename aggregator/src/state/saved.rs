@@ -1,14 +1,14 @@
 //! The state as rows: what changed for the tables, all of it for comparison, and back.
 
 use proofmark_evidence::{ByteReader, ByteWriter};
-use proofmark_slo::{Ledger, RowFault};
+use proofmark_slo::{Ledger, RowChange, RowFault};
 use proofmark_spec::Faults;
 
 use super::State;
 use super::agents::Agent;
 use super::failures::Failure;
 use super::genesis::Genesis;
-use super::row::{Row, RowChange, Which, decode_value, encode_value};
+use super::row::{Row, Which, decode_value, encode_value};
 use super::seals::{Pending, Published};
 use super::specs::SpecText;
 use super::tokens::Token;

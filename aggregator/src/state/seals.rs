@@ -8,9 +8,11 @@ use proofmark_evidence::{
     Signature, SignatureType, VerifierKey,
 };
 
+use super::effect::Effect;
 use super::genesis::Genesis;
 use super::row::{Row, Table};
-use crate::command::{CodecFault, Refusal, put_hash, take_hash};
+use super::{Applied, State};
+use crate::command::{CodecFault, Command, Refusal, Reply, put_hash, take_hash};
 use crate::limits::SEALS_PENDING_MAX;
 
 /// A root that waits for its majority. Its size is its key.
@@ -39,6 +41,28 @@ pub(super) struct Published {
 pub(super) struct Seals {
     pending: Table<Pending>,
     published: Table<Published>,
+}
+
+impl State {
+    /// A replica proposes a root: who has the same one cosigns it.
+    pub(super) fn seal(&mut self, size: u64, root: Hash) -> Applied {
+        self.seals.seal(size, root, self.head.leaf_count)?;
+        Ok(vec![Effect::Seal { size, root }, Effect::Reply(Reply::Done)])
+    }
+
+    /// A node's word for a pending root; the one that completes the majority publishes.
+    pub(super) fn cosign(&mut self, command: &Command) -> Applied {
+        let Command::Cosign { node, size, root, timestamp_s, signature } = command else {
+            unreachable!("dispatch sends cosignatures here");
+        };
+        let (size, root) = (*size, *root);
+        let cosigned =
+            Cosigned { node, size, root, timestamp_s: *timestamp_s, signature: *signature };
+        let genesis = self.genesis.get(&()).expect("dispatch wants a genesis first");
+        let complete = self.seals.cosign(genesis, &cosigned)?;
+        let publish = complete.map(|cosignatures| Effect::Publish { size, root, cosignatures });
+        Ok(publish.into_iter().chain([Effect::Reply(Reply::Done)]).collect())
+    }
 }
 
 impl Seals {

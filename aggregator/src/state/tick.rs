@@ -1,13 +1,12 @@
-//! Time goes on: silence becomes unknown, roots become checkpoints.
+//! Time goes on: silence becomes unknown, and once a minute the numbers become a leaf.
 
 use proofmark_evidence::limits::COVERAGE_ROWS_COUNT_MAX;
-use proofmark_evidence::{CoverageRow, DecisionKind, Hash};
+use proofmark_evidence::{CoverageRow, DecisionKind};
 use proofmark_slo::{GRACE_MS, encode_reports};
 
 use super::effect::Effect;
-use super::seals::Cosigned;
 use super::{Applied, State};
-use crate::command::{Command, Reply};
+use crate::command::Reply;
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -43,23 +42,5 @@ impl State {
     fn decide(&mut self, kind: DecisionKind, payload: Vec<u8>) -> Effect {
         let leaf = self.log().decision(self.head.stamped_at_ms, kind, &payload);
         self.append(leaf, payload.into())
-    }
-
-    pub(super) fn seal(&mut self, size: u64, root: Hash) -> Applied {
-        self.seals.seal(size, root, self.head.leaf_count)?;
-        Ok(vec![Effect::Seal { size, root }, Effect::Reply(Reply::Done)])
-    }
-
-    pub(super) fn cosign(&mut self, command: &Command) -> Applied {
-        let Command::Cosign { node, size, root, timestamp_s, signature } = command else {
-            unreachable!("dispatch sends cosignatures here");
-        };
-        let (size, root) = (*size, *root);
-        let cosigned =
-            Cosigned { node, size, root, timestamp_s: *timestamp_s, signature: *signature };
-        let genesis = self.genesis.get(&()).expect("dispatch wants a genesis first");
-        let complete = self.seals.cosign(genesis, &cosigned)?;
-        let publish = complete.map(|cosignatures| Effect::Publish { size, root, cosignatures });
-        Ok(publish.into_iter().chain([Effect::Reply(Reply::Done)]).collect())
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Spent {
 
 /// Whether a token opens the door.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
+pub(super) enum TokenVerdict {
     /// Go on and enrol; then [`Tokens::spend`].
     Fresh,
     /// This very enrolment was done: a retry whose answer was lost.
@@ -69,12 +69,12 @@ impl Tokens {
         secret: &[u8; 16],
         wanted: (&AgentName, &PublicKey),
         now_ms: u64,
-    ) -> Result<Admission, Refusal> {
+    ) -> Result<TokenVerdict, Refusal> {
         let token = self.table.get(id).filter(|token| token.secret_hash == sha256(secret));
         let token = token.ok_or(Refusal::TokenUnknown)?;
         if let Some(spent) = &token.spent_by {
             return match (&spent.agent, &spent.key) == wanted {
-                true => Ok(Admission::Repeated { epoch: spent.epoch }),
+                true => Ok(TokenVerdict::Repeated { epoch: spent.epoch }),
                 false => Err(Refusal::TokenSpent),
             };
         }
@@ -86,7 +86,7 @@ impl Tokens {
                 expected: expected.clone(),
                 got: wanted.0.clone(),
             }),
-            _ => Ok(Admission::Fresh),
+            _ => Ok(TokenVerdict::Fresh),
         }
     }
 

@@ -6,12 +6,12 @@ use proofmark_evidence::{ProvenResult, check_proof};
 
 use super::read_policy;
 use crate::exit::{Done, Exit, Failure};
+use crate::files;
 use crate::say;
 
 pub fn run(proof: &Path, policy: &Path) -> Done {
     let policy = read_policy(policy)?;
-    let text = std::fs::read_to_string(proof)
-        .map_err(|why| Failure::new(Exit::Usage, format!("{}: {why}", proof.display())))?;
+    let text = files::read(proof)?.text;
     let proven = check_proof(&text, &policy).map_err(|why| {
         Failure::new(Exit::Evidence, format!("{}: {}: {why}", proof.display(), why.slug()))
     })?;

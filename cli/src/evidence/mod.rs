@@ -11,6 +11,7 @@ use proofmark_evidence::Policy;
 
 use crate::args::EvidenceVerb;
 use crate::exit::{Done, Exit, Failure};
+use crate::files;
 
 pub fn run(verb: &EvidenceVerb) -> Done {
     match verb {
@@ -24,7 +25,7 @@ pub fn run(verb: &EvidenceVerb) -> Done {
 
 /// A C2SP tlog-policy file: which keys must have signed.
 fn read_policy(path: &Path) -> Result<Policy, Failure> {
-    let fault = |why: String| Failure::new(Exit::Usage, format!("{}: {why}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|why| fault(why.to_string()))?;
-    Policy::parse(&text).map_err(|why| fault(why.to_string()))
+    let file = files::read(path)?;
+    Policy::parse(&file.text)
+        .map_err(|why| Failure::new(Exit::Usage, format!("{}: {why}", file.name)))
 }

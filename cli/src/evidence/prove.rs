@@ -8,9 +8,7 @@ use super::source::Source;
 use crate::exit::{Done, Exit, Failure};
 
 pub fn run(result: &str, log: &str, output: Option<&Path>) -> Done {
-    let id: ResultId = result.parse().map_err(|why| {
-        Failure::new(Exit::Usage, format!("{result}: expected agent/epoch/sequence: {why}"))
-    })?;
+    let id: ResultId = result.parse().map_err(Failure::because(Exit::Usage))?;
     let reader = LogReader::open(Source::open(log)?).map_err(unreadable)?;
     let leaf_index = find(&reader, &id)?;
     let proof = prove_result(&reader, &id, leaf_index)

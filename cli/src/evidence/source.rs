@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proofmark_evidence::{DirSource, SourceEntry, SourceFault, TileSource};
+use proofmark_evidence::{CHECKPOINT_FILE, DirSource, SourceEntry, SourceFault, TileSource};
 
 use crate::exit::{Exit, Failure};
 use crate::http::{Client, HttpFault};
@@ -15,14 +15,23 @@ pub enum Source {
 }
 
 impl Source {
-    /// `http://` and `https://` are URLs; anything else is a directory.
+    /// `http://` and `https://` are URLs; anything else is a directory. A server that does not
+    /// answer is told from evidence that does not verify.
     pub fn open(log: &str) -> Result<Source, Failure> {
         if log.starts_with("http://") || log.starts_with("https://") {
-            let base = log.trim_end_matches('/').into();
-            return Ok(Source::Http { client: Arc::new(Client::new()?), base });
+            let (client, base) = (Client::new()?, log.trim_end_matches('/'));
+            if let Err(fault @ HttpFault::NoAnswer { .. }) =
+                client.get(&format!("{base}/{CHECKPOINT_FILE}"))
+            {
+                return Err(Failure::new(Exit::Unavailable, fault.to_string()));
+            }
+            return Ok(Source::Http { client: Arc::new(client), base: base.into() });
         }
         if !std::path::Path::new(log).is_dir() {
-            return Err(Failure::new(Exit::Usage, format!("{log}: expected a directory or a URL")));
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("{log}: expected a directory or a URL, got neither"),
+            ));
         }
         Ok(Source::Dir(DirSource::new(log)))
     }

@@ -11,6 +11,7 @@ use super::read_policy;
 use super::source::Source;
 use crate::args::Output;
 use crate::exit::{Done, Exit, Failure};
+use crate::files;
 use crate::say;
 
 /// What was found, about the log and about the numbers.
@@ -60,7 +61,7 @@ fn numbers(replay: &mut Replay, served: Option<&Path>) -> Result<Numbers, Failur
 
 fn read_served(path: &Path) -> Result<Vec<Value>, Failure> {
     let fault = |why: String| Failure::new(Exit::Usage, format!("{}: {why}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|why| fault(why.to_string()))?;
+    let text = files::read(path)?.text;
     match serde_json::from_str(&text).map_err(|why| fault(why.to_string()))? {
         Value::Array(objectives) => Ok(objectives),
         Value::Object(objective) => Ok(vec![Value::Object(objective)]),

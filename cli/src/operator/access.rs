@@ -3,22 +3,17 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use proofmark_aggregator::identity::{ADDRESSES_FILE, OperatorIdentity};
 use tonic::{Code, Response, Status};
 
-use super::{CALL_TIMEOUT, Client};
+use super::Client;
 use crate::args::OperatorAccess;
 use crate::exit::{Exit, Failure};
+use crate::limits::{ASK_ROUND_PAUSE, ASK_ROUNDS_MAX, CALL_TIMEOUT};
 
 /// Folders below `--data` in which a credential may lie: a replica's own, or `up`'s first replica.
 const PLACES: &[&str] = &["identity", "aggregator-1/identity"];
-
-/// How often everybody is asked while somebody says "not now", and the pause between: about 5 s,
-/// longer than an election.
-const ROUNDS_MAX: u32 = 20;
-const ROUND_PAUSE: Duration = Duration::from_millis(250);
 
 pub struct Access {
     identity: OperatorIdentity,
@@ -53,13 +48,13 @@ impl Access {
         loop {
             let said = match self.try_each(&rpc).await? {
                 Tried::Answered(reply) => return Ok(reply),
-                Tried::NotNow(said) if round < ROUNDS_MAX => said,
+                Tried::NotNow(said) if round < ASK_ROUNDS_MAX => said,
                 Tried::NotNow(said) | Tried::NoOne(said) => {
                     return Err(Failure::new(Exit::Unavailable, said.join("\n")));
                 }
             };
             tracing::debug!(?said, "asking again");
-            tokio::time::sleep(ROUND_PAUSE).await;
+            tokio::time::sleep(ASK_ROUND_PAUSE).await;
             round += 1;
         }
     }

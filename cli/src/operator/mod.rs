@@ -3,8 +3,6 @@
 
 mod access;
 
-use std::time::Duration;
-
 use proofmark_proto::operator_client::OperatorClient;
 use proofmark_proto::{ApplyRequest, CreateTokenRequest, RetireAgentRequest, SpecFile};
 use tonic::transport::Channel;
@@ -116,9 +114,6 @@ fn ttl_seconds(text: &str) -> Result<u32, Failure> {
 }
 
 type Client = OperatorClient<Channel>;
-
-/// How long one RPC may take, the connection included.
-const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[cfg(test)]
 mod tests {

@@ -10,12 +10,12 @@ use proofmark_evidence::{AgentName, Origin};
 
 use crate::args::{OperatorAccess, Up};
 use crate::exit::{Exit, Failure};
+use crate::limits::UP_TOKEN_TTL_S;
 use crate::operator::{self, Access};
 
 /// The log's name: the last label says that it is a trial's.
 const ORIGIN: &str = "proofmark.local/up";
 const AGENT: &str = "local";
-const TOKEN_TTL_S: u32 = 300;
 
 /// `data/aggregator-N`, `data/agent`, `data/specs`.
 pub struct Layout {
@@ -88,7 +88,7 @@ impl Layout {
         if Identity::is_enrolled(&self.agent_dir()) {
             return Ok(None);
         }
-        operator::token(access, Some(AGENT), TOKEN_TTL_S).await.map(Some)
+        operator::token(access, Some(AGENT), UP_TOKEN_TTL_S).await.map(Some)
     }
 
     pub fn agent(&self, token: Option<String>) -> proofmark_agent::Config {

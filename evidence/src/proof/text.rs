@@ -7,12 +7,10 @@ use super::ProofFileFault;
 use crate::bytes::{ByteReader, ByteWriter, DecodeFault};
 use crate::checkpoint::{SignedCheckpoint, parse_decimal};
 use crate::hash::Hash;
-use crate::limits::{LEAF_BYTES_MAX, PROOF_BYTES_MAX, RESULT_BYTES_MAX};
+use crate::limits::{LEAF_BYTES_MAX, PATH_COUNT_MAX, PROOF_BYTES_MAX, RESULT_BYTES_MAX};
 
 const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1";
 const EXTRA_VERSION: u8 = 1;
-/// A tree of 2^64 leaves is 64 rows high.
-const PATH_COUNT_MAX: usize = 64;
 
 /// A proof taken apart. Nothing of it is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,10 +4,8 @@ use super::Verifier;
 use crate::layout::{
     CHECKPOINT_FILE, LogFile, POLICY_FILE, SCRATCH_DIR, SourceFault, read_at_least,
 };
+use crate::limits::LOG_DEPTH_MAX;
 use crate::tile::{TILE_WIDTH, parse_entries, parse_tile, tile_bytes, width_at};
-
-/// `tile/entries/x018/x446/x744/x073/x709/x551/615.p/1` is the deepest there can be.
-const DEPTH_MAX: usize = 10;
 
 impl Verifier<'_> {
     /// Walks the directory, one level of it in memory at a time. Sources that cannot list hold
@@ -27,7 +25,7 @@ impl Verifier<'_> {
             let path = if dir.is_empty() { entry.name } else { format!("{dir}/{}", entry.name) };
             match entry.is_dir {
                 true if path == SCRATCH_DIR => {}
-                true if depth < DEPTH_MAX => self.check_dir(&path, depth + 1),
+                true if depth < LOG_DEPTH_MAX => self.check_dir(&path, depth + 1),
                 true => self.unexpected(&path),
                 false => self.check_file(&path),
             }

@@ -8,10 +8,10 @@ use super::leaves::Bundle;
 use super::{Verifier, tile_file};
 use crate::hash::Hash;
 use crate::layout::{CHECKPOINT_FILE, LogFile, read_at_least};
+use crate::limits::LEVELS_COUNT_MAX;
 use crate::merkle::{Subtrees, root_of};
 use crate::tile::{
-    LEVELS_COUNT_MAX, Prefix, TILE_WIDTH, TileFault, first_items, hashes_at, leaf_hashes,
-    parse_tile, subtree_in_tile,
+    Prefix, TILE_WIDTH, TileFault, first_items, hashes_at, leaf_hashes, parse_tile, subtree_in_tile,
 };
 
 /// The narrow tiles at the right edge, level 0 first; empty where a level ends with a full tile.

@@ -158,7 +158,7 @@ impl Edge {
         };
         let (index, width) = narrow(0);
         let entries = std::iter::once(LogFile::Entries { index, width });
-        let tiles = (0..crate::tile::LEVELS_COUNT_MAX).map(|level| {
+        let tiles = (0..crate::limits::LEVELS_COUNT_MAX).map(|level| {
             let (index, width) = narrow(level);
             LogFile::Tile { level, index, width }
         });

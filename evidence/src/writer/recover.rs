@@ -9,13 +9,12 @@ use super::{LogWriter, WriterFault, disk_fault};
 use crate::checkpoint::SignedCheckpoint;
 use crate::hash::Hash;
 use crate::layout::{CHECKPOINT_FILE, LogFile, POLICY_FILE, SCRATCH_DIR, parse_width};
-use crate::limits::SYNC_BUNDLES_COUNT_MAX;
+use crate::limits::{LEVELS_COUNT_MAX, SYNC_BUNDLES_COUNT_MAX};
 use crate::merkle::leaf_hash;
 use crate::name::Origin;
 use crate::policy::Policy;
 use crate::tile::{
-    LEVELS_COUNT_MAX, Prefix, TILE_WIDTH, TileFault, first_items, hashes_at, leaf_hashes,
-    parse_entries, parse_tile,
+    Prefix, TILE_WIDTH, TileFault, first_items, hashes_at, leaf_hashes, parse_entries, parse_tile,
 };
 
 impl LogWriter {

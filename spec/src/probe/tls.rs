@@ -1,10 +1,8 @@
 //! `tls`: a handshake and the certificate it shows; also how an `http` probe does TLS.
 
 use crate::address::HostPort;
+use crate::limits::EXPIRES_WITHIN_MS_MAX;
 use crate::reader::{Fields, Value};
-
-/// Longest time ahead a certificate can be asked to be valid: ten years.
-const EXPIRES_WITHIN_MS_MAX: u64 = 3_650 * 24 * 60 * 60 * 1_000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsProbe {

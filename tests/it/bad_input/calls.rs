@@ -24,8 +24,8 @@ use wire::agent_message::Message as Out;
 use wire::gateway_message::Message as In;
 use wire::operator_client::OperatorClient;
 use wire::{
-    AgentMessage, ApplyRequest, CreateTokenRequest, EnrolReply, EnrolRequest, GatewayMessage, Hello,
-    JoinToken, Ping, Refusal, RetireAgentRequest, SpecFile, possession_statement,
+    AgentMessage, ApplyRequest, CreateTokenRequest, EnrolReply, EnrolRequest, GatewayMessage,
+    Hello, JoinToken, Ping, Refusal, RetireAgentRequest, SpecFile, possession_statement,
 };
 
 use crate::rpc::client::{RawAgent, raw_batch};
@@ -173,7 +173,10 @@ impl Caller {
 
         let token = self.token(None, 60).await;
         let good = request(&token.id, &token.secret, "new-1", &key).0;
-        let wrong = |secret: [u8; 16]| EnrolRequest { token_secret: secret.to_vec().into(), ..good.clone() };
+        let wrong = |secret: [u8; 16]| EnrolRequest {
+            token_secret: secret.to_vec().into(),
+            ..good.clone()
+        };
         self.refused("enrol-token-wrong-secret", wrong([0; 16])).await;
         let exists = request(&token.id, &token.secret, "web-1", &key).0;
         self.refused("enrol-agent-exists", exists).await;
@@ -387,7 +390,12 @@ fn agent(name: &str, seed: u8) -> RawAgent {
     }
 }
 
-fn request(id: &[u8], secret: &[u8], agent: &str, key: &SigningKey) -> (EnrolRequest, rcgen::KeyPair) {
+fn request(
+    id: &[u8],
+    secret: &[u8],
+    agent: &str,
+    key: &SigningKey,
+) -> (EnrolRequest, rcgen::KeyPair) {
     let tls_key = rcgen::KeyPair::generate().expect("randomness");
     let csr = rcgen::CertificateParams::default().serialize_request(&tls_key).expect("a request");
     let unsigned = EnrolRequest {

@@ -15,7 +15,7 @@ pub(super) struct Counts(BTreeMap<String, u64>);
 
 const BATCHES: &str = "proofmark_ingest_total{event=\"batch\",slug=\"";
 /// Names of answers that ask the agent to come again, whatever was full or unsure.
-const BUSY: [&str; 4] = ["busy", "consensus_full", "no_leader", "leader_changed"];
+const BUSY: [&str; 4] = ["ingest_full", "consensus_full", "no_leader", "leader_changed"];
 const BUSY_PREFIX: &str = "Busy, ";
 /// Metrics without labels that tell how much was packed together.
 const RAFT: [(&str, &str); 3] = [

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use proofmark_aggregator::consensus::driver::{Entry, HardState, WriteTask};
-use proofmark_aggregator::consensus::storage::{LogSource, LogUnreadable, Recovered};
+use proofmark_aggregator::consensus::storage::{LogSource, LogUnreadable, RecoveredLog};
 
 use super::Planted;
 use super::rng::Rng;
@@ -69,9 +69,9 @@ impl Disk {
         platter.flushing = 0;
     }
 
-    pub(super) fn recover(&self) -> Recovered {
+    pub(super) fn recover(&self) -> RecoveredLog {
         let platter = self.platter.borrow();
-        Recovered {
+        RecoveredLog {
             hard_state: platter.hard_state.clone(),
             voters: platter.voters.clone(),
             last_index: platter.entries.len() as u64,

@@ -1,4 +1,6 @@
-//! A line of code knows its room: the table of the design, section 3.
+//! A line of code knows its room: the table behind "Rooms" in ARCHITECTURE.md.
+//!
+//! A limit has a room too: [`limits_elsewhere`].
 
 use super::source::Source;
 
@@ -44,7 +46,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         words: &["SystemTime::now", "Instant::now"],
         within: EVERYWHERE,
-        rooms: &["agent/src/clock.rs", "aggregator/src/clock.rs", "cli/src/clock.rs"],
+        rooms: &["agent/src/clock.rs", "aggregator/src/clock.rs"],
         why: "time enters a program at one place",
     },
     Rule {
@@ -55,7 +57,6 @@ pub const RULES: &[Rule] = &[
             "evidence/src/reader",
             "agent/src/spool",
             "agent/src/identity",
-            "agent/src/durable",
             "aggregator/src/consensus",
             "aggregator/src/recorder",
             "aggregator/src/tables",
@@ -79,8 +80,8 @@ pub const RULES: &[Rule] = &[
     Rule {
         words: &["std::process::Command", "process::Command::new"],
         within: EVERYWHERE,
-        rooms: &["agent/src/checks/exec"],
-        why: "a monitor that starts programs is a way in",
+        rooms: &[], // nowhere yet
+        why: "a monitor that starts programs is a way in; no check does so yet",
     },
     Rule {
         words: &["async fn", ".await", "async move", "tokio::"],
@@ -96,10 +97,22 @@ pub const RULES: &[Rule] = &[
         why: "the core has no world: no runtime, no waiting",
     },
     Rule {
-        words: &["HashMap", "HashSet", "f64", "f32"],
+        words: &["HashMap", "HashSet", "f64", "f32", "_f64", "_f32"],
         within: &["slo/src", "aggregator/src/state"],
         rooms: &[],
         why: "same log, same state: no random order, no rounding that differs",
+    },
+    Rule {
+        words: &["crate::clock", "super::clock", "clock::Clock", "Clock::", "&Clock", ": Clock"],
+        within: &["evidence/src", "spec/src", "slo/src", "aggregator/src/state"],
+        rooms: &[],
+        why: "the core has no world: an instant comes in with a command, or not at all",
+    },
+    Rule {
+        words: &["crate::consensus", "super::consensus", "consensus::"],
+        within: &["aggregator/src/api"],
+        rooms: &[],
+        why: "reads never touch Raft: a page knows views and nothing else",
     },
     Rule {
         words: &["unbounded_channel", "mpsc::channel::<", "tokio::spawn", "thread::spawn"],
@@ -118,10 +131,46 @@ pub const RULES: &[Rule] = &[
 /// Every line of `source` that is in the wrong room.
 pub fn check(source: &Source) -> Vec<String> {
     let rules = RULES.iter().filter(|rule| under(&source.path, rule.within));
-    rules
-        .filter(|rule| !under(&source.path, rule.rooms))
-        .flat_map(|rule| breaches(source, rule))
-        .collect()
+    let rules = rules.filter(|rule| !under(&source.path, rule.rooms));
+    let mut faults: Vec<String> = rules.flat_map(|rule| breaches(source, rule)).collect();
+    faults.extend(limits_elsewhere(source));
+    faults
+}
+
+/// A bound (`…_MAX`) or a fixed time (`Duration`) that is not in its crate's `limits.rs`, and a
+/// limit there that nothing is said of.
+fn limits_elsewhere(source: &Source) -> Vec<String> {
+    if !under(&source.path, EVERYWHERE) {
+        return Vec::new();
+    }
+    if source.path.ends_with("/src/limits.rs") {
+        return unexplained_limits(source);
+    }
+    let limits = source.code().filter_map(|(number, line)| Some((number, limit(line)?)));
+    let home = source.path.split('/').next().unwrap_or_default();
+    let fault = |(number, name)| {
+        format!("{}:{number}: `{name}` belongs in {home}/src/limits.rs", source.path)
+    };
+    limits.map(fault).collect()
+}
+
+fn unexplained_limits(source: &Source) -> Vec<String> {
+    let lines: Vec<(usize, &str)> = source.shipped().collect();
+    let pairs = lines.windows(2).filter(|pair| {
+        pair[1].1.starts_with("pub const ") && !pair[0].1.trim_start().starts_with("///")
+    });
+    let fault = |pair: &[(usize, &str)]| {
+        format!("{}:{}: a limit says its unit, reason and end", source.path, pair[1].0)
+    };
+    pairs.map(fault).collect()
+}
+
+/// The name of the limit that this line defines, if it defines one.
+fn limit(line: &str) -> Option<&str> {
+    let (before, definition) = line.split_once("const ")?;
+    let (name, typed) = definition.split_once(": ")?;
+    let is_item = before.trim().is_empty() || before.trim_start().starts_with("pub");
+    (is_item && (name.ends_with("_MAX") || typed.starts_with("Duration"))).then_some(name)
 }
 
 fn breaches(source: &Source, rule: &Rule) -> Vec<String> {
@@ -170,6 +219,40 @@ mod tests {
         check("aggregator/src/views/mod.rs", "let draft = draft::new();", 0);
         check("aggregator/src/consensus/driver.rs", "use raft::RawNode;", 0);
         check("spec/src/parse.rs", "async fn read() {}", 1);
+        check("slo/src/fold.rs", "let half = 0.5_f64;", 1);
+        check("slo/src/fold.rs", "fn fold(clock: &Clock) {}", 1);
+        check("aggregator/src/state/mod.rs", "use crate::clock::Clock;", 1);
+        check("aggregator/src/state/mod.rs", "Err(Refusal::ClockSkew { got_ms })", 0);
+        check("aggregator/src/api/mod.rs", "use crate::consensus::ConsensusHandle;", 1);
+        check("aggregator/src/ingest/mod.rs", "use crate::consensus::ConsensusHandle;", 0);
+        check("agent/src/checks/tcp.rs", "std::process::Command::new(\"sh\")", 1);
+    }
+
+    #[test]
+    fn a_limit_outside_limits_is_named() {
+        let check = |path: &str, line: &str, faults: usize| {
+            assert_eq!(check(&Source::new(path, line)).len(), faults, "{path}: {line}");
+        };
+        check("spec/src/parse.rs", "const DEPTH_MAX: usize = 10;", 1);
+        check("spec/src/parse.rs", "    pub(crate) const DEPTH_MAX: usize = 10;", 1);
+        check("cli/src/http.rs", "const TIMEOUT: Duration = Duration::from_secs(20);", 1);
+        check("spec/src/limits.rs", "/// Why.\npub const DEPTH_MAX: usize = 10;", 0);
+        check("spec/src/limits.rs", "/// Why.\npub const A: u8 = 1;\npub const B: u8 = 1;", 1);
+        check("tests/src/sim.rs", "const DEPTH_MAX: usize = 10;", 0);
+        check("spec/src/parse.rs", "const VERSION: u8 = 1;", 0);
+        check("spec/src/parse.rs", "let depth = DEPTH_MAX: usize;", 0);
+    }
+
+    /// A room that was moved would silently stop to hold, or to excuse, anything.
+    #[test]
+    fn every_place_in_the_table_exists() {
+        for rule in RULES {
+            for place in rule.within.iter().chain(rule.rooms) {
+                let path = crate::workspace::root().join(place);
+                let exists = path.exists() || path.with_extension("rs").exists();
+                assert!(exists, "{place}: no such file or folder ({})", rule.why);
+            }
+        }
     }
 
     #[test]

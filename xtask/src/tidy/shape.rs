@@ -1,7 +1,5 @@
 //! The shape of files: line and function length, first pages, crash sentences, dead files.
 
-use std::path::Path;
-
 use super::source::Source;
 
 const LINE_CHARS_MAX: usize = 100;
@@ -15,21 +13,6 @@ const WHY_LONG: &str = "// why long:";
 const DURABLE: &[&str] = &[".sync_all()", ".sync_data()", "fs::rename("];
 const CRASH: &str = "crash here";
 
-/// Pages that a newcomer or an operator is promised.
-const PAGES: &[&str] = &[
-    "README.md",
-    "ARCHITECTURE.md",
-    "FORMATS.md",
-    "THREATS.md",
-    "OPERATING.md",
-    "CONTRIBUTING.md",
-    "CHANGELOG.md",
-    "LICENSE",
-    "deny.toml",
-    "clippy.toml",
-    "rustfmt.toml",
-];
-
 pub fn check(source: &Source) -> Vec<String> {
     let mut faults = Vec::new();
     faults.extend(long_lines(source));
@@ -41,46 +24,58 @@ pub fn check(source: &Source) -> Vec<String> {
 }
 
 fn long_lines(source: &Source) -> Vec<String> {
-    let code = source.lines.iter().take(source.shipped).enumerate();
-    code.filter(|(_, line)| line.chars().count() > LINE_CHARS_MAX && !line.contains("://"))
-        .map(|(at, _)| format!("{}:{}: over {LINE_CHARS_MAX} columns", source.path, at + 1))
+    let is_long = |line: &str| line.chars().count() > LINE_CHARS_MAX && !line.contains("://");
+    let long = source.shipped().filter(|(_, line)| is_long(line));
+    long.map(|(number, _)| format!("{}:{number}: over {LINE_CHARS_MAX} columns", source.path))
         .collect()
 }
 
 fn big_file(source: &Source) -> Option<String> {
     let excused = source.lines.iter().take(40).any(|line| line.contains(WHY_BIG));
-    (source.shipped > FILE_LINES_MAX && !excused)
-        .then(|| format!("{}: {} lines; split it, or say `{WHY_BIG}`", source.path, source.shipped))
+    let lines = source.shipped().count();
+    (lines > FILE_LINES_MAX && !excused)
+        .then(|| format!("{}: {lines} lines; split it, or say `{WHY_BIG}`", source.path))
 }
 
 /// Functions by indentation: rustfmt closes a function with a brace in the column of its `fn`.
 fn long_functions(source: &Source) -> Vec<String> {
     let mut faults = Vec::new();
-    let lines = &source.lines[..source.shipped];
-    for (start, line) in lines.iter().enumerate() {
+    let lines: Vec<(usize, &str)> = source.shipped().collect();
+    for (start, (number, line)) in lines.iter().enumerate() {
         let Some(indent) = function_indent(line) else {
             continue;
         };
         let close = format!("{}}}", " ".repeat(indent));
-        let Some(length) = lines[start..].iter().position(|line| *line == close) else {
+        let Some(length) = lines[start..].iter().position(|(_, line)| *line == close) else {
             continue;
         };
-        let excused = lines[start..start + length].iter().any(|line| line.contains(WHY_LONG));
+        let function = &lines[start..start + length];
+        let excused = function.iter().any(|(_, line)| line.contains(WHY_LONG));
         if length > FUNCTION_LINES_MAX && !excused {
             faults.push(format!(
-                "{}:{}: a function of {length} lines; cut it, or say `{WHY_LONG}`",
-                source.path,
-                start + 1
+                "{}:{number}: a function of {length} lines; cut it, or say `{WHY_LONG}`",
+                source.path
             ));
         }
     }
     faults
 }
 
+/// The column of a line that begins a function, whatever stands before its `fn`.
 fn function_indent(line: &str) -> Option<usize> {
-    let trimmed = line.trim_start();
-    let words = ["fn ", "pub fn ", "async fn ", "pub async fn ", "pub(crate) fn ", "const fn "];
-    words.iter().any(|word| trimmed.starts_with(word)).then(|| line.len() - trimmed.len())
+    let mut words = line.trim_start();
+    let indent = line.len() - words.len();
+    loop {
+        let (word, rest) = words.split_once(' ')?;
+        match word {
+            "fn" => return Some(indent),
+            "pub" | "const" | "async" | "unsafe" | "extern" => words = rest,
+            _ if word.starts_with("pub(") && word.ends_with(')') => words = rest,
+            // `pub(in crate::path) fn`: the restriction has a blank of its own.
+            "pub(in" => words = rest.split_once(") ")?.1,
+            _ => return None,
+        }
+    }
 }
 
 fn first_page(source: &Source) -> Option<String> {
@@ -143,11 +138,6 @@ fn says_module(line: &str, declared: &str) -> bool {
     code.trim_end().ends_with(declared)
 }
 
-pub fn missing_pages(root: &Path) -> Vec<String> {
-    let missing = PAGES.iter().filter(|page| !root.join(page).exists());
-    missing.map(|page| format!("{page}: missing; the project promises it")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,8 +151,19 @@ mod tests {
         check("a/src/b.rs", &"x".repeat(101), "over 100 columns");
         check("a/src/b.rs", &"x\n".repeat(601), "601 lines");
         check("a/src/b.rs", &format!("fn a() {{\n{}}}\n", "    x;\n".repeat(71)), "72 lines");
+        let long = format!(" a() {{\n{}}}\n", "    x;\n".repeat(71));
+        for start in ["pub(super) fn", "pub const fn", "pub(crate) async fn", "pub(in a::b) fn"] {
+            check("a/src/b.rs", &format!("{start}{long}"), "72 lines");
+        }
         check("a/src/lib.rs", "//! A crate.\n", "first page");
         check("a/src/b.rs", "file.sync_all()?;", "durable write");
+    }
+
+    #[test]
+    fn below_the_declaration_of_a_test_module_rules_hold() {
+        let text = format!("#[cfg(test)]\nmod tests;\n\nfile.sync_all()?;\n{}", "x".repeat(101));
+        let faults = check(&Source::new("a/src/b.rs", &text));
+        assert_eq!(faults.len(), 2, "{faults:?}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use raft::eraftpb::{Entry, HardState};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::driver::WriteTask;
-use super::storage::{LogSource, LogUnreadable, Recovered};
+use super::storage::{LogSource, LogUnreadable, RecoveredLog};
 use crate::limits::LOG_FILE_BYTES;
 use files::{Scanned, damaged};
 use record::{BODY_OFFSET, FileHeader, Written};
@@ -115,7 +115,7 @@ impl LogStore {
     }
 
     /// Opens a log made by [`LogStore::create`], whatever a crash left in its last record.
-    pub fn open(dir: &Path, identity: LogIdentity) -> Result<(Self, Recovered), LogStoreFault> {
+    pub fn open(dir: &Path, identity: LogIdentity) -> Result<(Self, RecoveredLog), LogStoreFault> {
         Self::open_with(dir, identity, LOG_FILE_BYTES)
     }
 
@@ -123,7 +123,7 @@ impl LogStore {
         dir: &Path,
         identity: LogIdentity,
         bytes_per_file: u64,
-    ) -> Result<(Self, Recovered), LogStoreFault> {
+    ) -> Result<(Self, RecoveredLog), LogStoreFault> {
         let missing = || LogStoreFault::Missing { dir: dir.display().to_string() };
         if !dir.is_dir() {
             return Err(missing());
@@ -236,9 +236,9 @@ impl Index {
         }
     }
 
-    fn recovered(&self, header: &FileHeader) -> Recovered {
+    fn recovered(&self, header: &FileHeader) -> RecoveredLog {
         let (hard_state, voters) = (self.hard_state.clone(), header.voters.clone());
-        Recovered { hard_state, voters, last_index: self.entries.len() as u64 }
+        RecoveredLog { hard_state, voters, last_index: self.entries.len() as u64 }
     }
 
     /// Where the entries of `low..high` lie, at least one, within `bytes_max`.

@@ -25,12 +25,12 @@ fn fresh() -> tempfile::TempDir {
     dir
 }
 
-fn open(dir: &tempfile::TempDir) -> (LogStore, Recovered) {
+fn open(dir: &tempfile::TempDir) -> (LogStore, RecoveredLog) {
     LogStore::open(dir.path(), IDENTITY).unwrap()
 }
 
 /// Writes each group as one record, then opens the log again.
-fn write_and_reopen(dir: &tempfile::TempDir, groups: &[&[WriteTask]]) -> (LogStore, Recovered) {
+fn write_and_reopen(dir: &tempfile::TempDir, groups: &[&[WriteTask]]) -> (LogStore, RecoveredLog) {
     let (store, _) = open(dir);
     groups.iter().for_each(|group| store.write(group).unwrap());
     drop(store);
@@ -40,7 +40,7 @@ fn write_and_reopen(dir: &tempfile::TempDir, groups: &[&[WriteTask]]) -> (LogSto
 #[test]
 fn a_new_log_holds_its_voters_and_nothing_else() {
     let (_, recovered) = open(&fresh());
-    assert_eq!(recovered, Recovered { voters: vec![1, 2, 3], ..Recovered::default() });
+    assert_eq!(recovered, RecoveredLog { voters: vec![1, 2, 3], ..RecoveredLog::default() });
 }
 
 #[test]

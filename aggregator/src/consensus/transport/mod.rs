@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::handle::ConsensusHandle;
-use super::outbox::{Outbox, PeerQueues};
+use super::outbox::{PeerOutbox, PeerQueues};
 
 /// Another replica, and where it listens for its peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,9 +58,9 @@ pub struct Transport {
 
 impl Transport {
     /// The transport, and the sending end that [`super::Consensus::start`] takes.
-    pub fn new(config: TransportConfig) -> (Self, Outbox) {
+    pub fn new(config: TransportConfig) -> (Self, PeerOutbox) {
         let ids: Vec<u64> = config.peers.iter().map(|peer| peer.node_id).collect();
-        let (outbox, queues) = Outbox::new(&ids);
+        let (outbox, queues) = PeerOutbox::new(&ids);
         (Self { config, queues }, outbox)
     }
 

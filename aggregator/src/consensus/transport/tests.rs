@@ -247,7 +247,7 @@ async fn a_group_of_one_leads_itself_at_once_and_remembers() {
     let config = DriverConfig { node_id, applied: 0, jitter_seed, tail_bytes_max };
     for life in 1..=2 {
         let log = LogStore::open(dir.path(), identity).unwrap();
-        let (outbox, journal) = (Outbox::default(), Journal::default());
+        let (outbox, journal) = (PeerOutbox::default(), Journal::default());
         let clock = Clock::system();
         let consensus = Consensus::start(&config, log, journal, outbox, clock).unwrap();
         let handle = consensus.handle();

@@ -124,7 +124,7 @@ fn who_speaks_must_be_who_was_enrolled() {
         |told| changed(told, |agent| agent.key = SigningKey::from_seed([9; 32])),
         |told| {
             let (expected, got): (KeyId, KeyId) = (told.agent.key.key_id(), other().key_id());
-            Reply::Refused(Refusal::UnknownKey { expected, got })
+            Reply::Refused(Refusal::WrongKey { expected, got })
         },
     );
 }
@@ -163,7 +163,7 @@ fn what_does_not_hold_together_is_refused() {
 fn a_clock_that_runs_ahead_is_refused_until_time_has_caught_up() {
     let Told { mut world, agent, .. } = told();
     let ahead = agent.sealed(&[world.now_ms + 60_001], Outcome::Pass);
-    let refusal = Refusal::ClockSkew { limit_ms: 60_000, got_ms: 60_001 };
+    let refusal = Refusal::ClockAhead { limit_ms: 60_000, got_ms: 60_001 };
     assert_eq!(world.reply(admit(&ahead)), Reply::Refused(refusal));
     world.now_ms += 1;
     assert!(matches!(world.reply(admit(&ahead)), Reply::Accepted { .. }));

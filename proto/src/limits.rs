@@ -1,0 +1,13 @@
+//! Every bound of this crate: its unit, its reason, and what happens when it is reached.
+
+/// One address in a join token, in bytes: a host name of 253 and a port. Reached: the token is
+/// refused.
+pub const TOKEN_ADDRESS_BYTES_MAX: usize = 260;
+
+/// Addresses in a join token: still one short text that a person copies. Reached: the token is
+/// refused.
+pub const TOKEN_ADDRESSES_MAX: usize = 8;
+
+/// A refusal's texts, in bytes each: all of it travels in HTTP/2 headers, which are bounded.
+/// Reached: cut at a character's end.
+pub const REFUSAL_TEXT_BYTES_MAX: usize = 1_024;
