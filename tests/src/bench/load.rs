@@ -213,6 +213,7 @@ impl Tally {
         sent: &mut VecDeque<Sent>,
         now_us: u64,
     ) -> Result<(), String> {
+        if self.acks.len() < 12 { eprintln!("DBG {} {now_us} {event:.300?} sent {:?}", self.agent, sent.iter().map(|s| s.seq_end).collect::<Vec<_>>()); }
         match event {
             UplinkEvent::Acked { seq_end, .. } => {
                 while let Some(batch) = sent.pop_front_if(|batch| batch.seq_end <= seq_end) {
