@@ -18,6 +18,9 @@ use proofmark_evidence::{
 use crate::checks::Observation;
 use crate::schedule::{Due, Missed, Planned};
 
+// A target as a spec gives it has room in a batch header as it is.
+const _: () = assert!(proofmark_spec::limits::TARGET_BYTES_MAX == TARGET_BYTES_MAX);
+
 /// One result before it has a place in a batch.
 #[derive(Clone, Debug)]
 pub struct Finished {
@@ -98,12 +101,10 @@ impl Finished {
     }
 
     fn row(&self) -> CheckRef {
-        let target = self.planned.check.probe.target();
-        let end = target.floor_char_boundary(TARGET_BYTES_MAX);
         CheckRef {
             check: self.planned.name.clone(),
             spec_revision: self.planned.revision,
-            target: target[..end].to_string(),
+            target: self.planned.check.probe.target(),
         }
     }
 

@@ -52,19 +52,13 @@ pub const PENDING_PLANS_MAX: usize = 16;
 /// Bytes of a response's header, in all. Reached: the run fails with `http_protocol`.
 pub const HTTP_HEADER_BYTES_MAX: usize = 64 << 10;
 
-/// Redirects followed in one run. Reached: the run fails with `redirects`. As in Go and curl's
-/// common use.
-pub const REDIRECTS_MAX: u32 = 10;
+pub use proofmark_spec::limits::REDIRECTS_MAX; // part of what a spec means
 
 /// Bytes of a DNS answer over TCP (the format's own bound, RFC 1035 section 4.2.2).
 pub const DNS_ANSWER_BYTES_MAX: usize = 65_535;
 
 /// Bytes a TCP dialogue reads while waiting for one expected line. Reached: `response_too_large`.
 pub const DIALOGUE_BYTES_MAX: usize = 64 << 10;
-
-/// Files in one watched tree. Reached: the run is `agent_fault` and says so: a part of a tree is
-/// never reported as the whole of it.
-pub const TREE_FILES_MAX: u64 = 1_000_000;
 
 /// Directories below one another in a watched tree. Reached: the run is `agent_fault`; followed
 /// links that lead in a circle end here.

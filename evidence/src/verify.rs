@@ -20,7 +20,7 @@ use crate::key::PublicKey;
 use crate::key_change::KeyChangeKind;
 use crate::layout::{CHECKPOINT_FILE, LogFile, POLICY_FILE, TileSource, read_at_least};
 use crate::leaf::{Leaf, LeafFault};
-use crate::limits::FAULTS_REPORTED_COUNT_MAX;
+use crate::limits::{FAULTS_REPORTED_COUNT_MAX, WRITER_WAITS_COUNT_MAX};
 use crate::merkle::empty_root;
 use crate::name::AgentName;
 use crate::policy::{Cosigner, Policy, PolicyVerdict};
@@ -99,8 +99,8 @@ impl LeafVisitor for () {
 
 /// Verifies a log under the caller's own policy. Never panics, whatever the files hold.
 ///
-/// A node may go on writing the directory meanwhile: growth is no fault. Only in the moment
-/// between a blob's write and its leaf's, the blob is reported as trailing bytes; look again then.
+/// A node may go on writing the directory meanwhile: growth is no fault. A blob whose leaf is not
+/// there yet is waited for, two seconds at most; what still belongs to no leaf then is a fault.
 pub fn verify_log(
     source: &dyn TileSource,
     policy: &Policy,
@@ -145,7 +145,8 @@ fn verify_with(
         return findings.report(size, root);
     };
     let rules = Rules::new(signed.checkpoint.origin.clone(), verdict.log_key, signatures);
-    let mut verifier = Verifier { source, size, findings, rules, visitor, unpublished: 0 };
+    let (unpublished, waits_left) = (0, WRITER_WAITS_COUNT_MAX);
+    let mut verifier = Verifier { source, size, findings, rules, visitor, unpublished, waits_left };
     verifier.check_tree(root);
     verifier.check_files();
     let (batches, results, agents) = verifier.rules.into_counts();
@@ -162,6 +163,8 @@ struct Verifier<'a> {
     rules: Rules<'a>,
     visitor: &'a mut dyn LeafVisitor,
     unpublished: u64,
+    /// How often a writer may still be waited for.
+    waits_left: u32,
 }
 
 /// Faults as they come, up to a number, and the count of all.

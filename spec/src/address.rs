@@ -59,6 +59,12 @@ impl Url {
         })
     }
 
+    /// Who answers, as far as a URL tells (RFC 6454 section 4): what may be told to one origin is
+    /// not meant for another.
+    pub fn origin(&self) -> (Scheme, &str, u16) {
+        (self.scheme, &self.host, self.port)
+    }
+
     /// `host:port` as it belongs in a `Host` header: the port only when it is not the default.
     pub fn authority(&self) -> String {
         match self.port == self.scheme.default_port() {

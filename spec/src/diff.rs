@@ -16,6 +16,9 @@ use crate::written::Written;
 /// ```
 ///
 /// Compares words as written: `60s` and `1m` differ, for a person changed one into the other.
+///
+/// An `apply` merges, so what it does not name stays: its diff has no `-`. Between two whole sets,
+/// as two revisions are, there may be some.
 pub fn diff(old: &Documents, new: &Documents) -> Vec<String> {
     let (old, new) = (by_name(old), by_name(new));
     let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();

@@ -77,12 +77,14 @@ pub const BODY_BYTES_DEFAULT: u64 = 1 << 20;
 /// The most a spec may ask for: an agent holds a body in memory when it looks for a text in it.
 pub const BODY_BYTES_MAX: u64 = 16 << 20;
 
-/// Redirects an agent follows before the check fails (blackbox_exporter's bound, from Go).
+/// Redirects an agent follows in one run (blackbox_exporter's bound, from Go). Reached: the run
+/// fails with `redirects`.
 pub const REDIRECTS_MAX: u32 = 10;
 
 /// Files one `files` check may cover unless the spec says otherwise.
 pub const FILES_COUNT_DEFAULT: u64 = 100_000;
-/// The most a spec may ask for; the agent's own bound is the same.
+/// The most a spec may ask for: an agent holds the digests of all in memory. A tree with more than
+/// its spec asks for is `agent_fault`: a part of a tree is never reported as the whole of it.
 pub const FILES_COUNT_MAX: u64 = 1_000_000;
 
 /// Shortest rolling window of an objective: as long as the shortest burn window.

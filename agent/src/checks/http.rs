@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{
-    AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION,
-    USER_AGENT,
+    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_TYPE, HOST,
+    HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE, USER_AGENT,
 };
 use hyper::rt::Executor;
 use hyper::{Request, Response};
@@ -34,9 +34,22 @@ use crate::limits::{HTTP_HEADER_BYTES_MAX, REDIRECTS_MAX};
 struct Step {
     url: Url,
     method: HttpMethod,
-    /// Whether headers that identify the caller may be sent: only to the host they were meant for.
-    with_secrets: bool,
+    /// Whether every request so far went to where the spec sent the first. Once a redirect has led
+    /// away, only [`HARMLESS_HEADERS`] are sent: any other may be a secret, whatever its name.
+    is_at_origin: bool,
 }
+
+/// Headers that say what is wanted and not who asks.
+const HARMLESS_HEADERS: [HeaderName; 8] = [
+    ACCEPT,
+    ACCEPT_CHARSET,
+    ACCEPT_ENCODING,
+    ACCEPT_LANGUAGE,
+    CACHE_CONTROL,
+    CONTENT_TYPE,
+    RANGE,
+    USER_AGENT,
+];
 
 enum Connection {
     Plain(TcpStream),
@@ -57,7 +70,7 @@ pub(super) async fn run(
     tools: &Tools,
     trace: &mut Trace,
 ) -> Result<(), Finding> {
-    let mut step = Step { url: probe.url.clone(), method: probe.method, with_secrets: true };
+    let mut step = Step { url: probe.url.clone(), method: probe.method, is_at_origin: true };
     let mut redirects = 0;
     let answer = loop {
         let connection = connect(probe, &step.url, tools, trace).await?;
@@ -194,8 +207,7 @@ fn request(probe: &HttpProbe, step: &Step, http2: bool) -> Result<Request<Full<B
     }
     for (name, value) in &probe.headers {
         let name = HeaderName::try_from(name).map_err(|error| bad(&error))?;
-        let is_for_first_host = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, HOST].contains(&name);
-        if step.with_secrets || !is_for_first_host {
+        if step.is_at_origin || HARMLESS_HEADERS.contains(&name) {
             headers.insert(name, HeaderValue::try_from(value).map_err(|error| bad(&error))?);
         }
     }
@@ -230,9 +242,9 @@ fn follow(probe: &HttpProbe, step: &Step, answer: &Answer) -> Result<Option<Step
     let bad = |why: String| fail(FailReason::Redirects, format!("Location: {why}"));
     let location = location.to_str().map_err(|_| bad("not ASCII".to_string()))?;
     let url = redirect::resolve(&step.url, location).map_err(bad)?;
-    let with_secrets = step.with_secrets && url.host == step.url.host;
+    let is_at_origin = step.is_at_origin && url.origin() == step.url.origin();
     let method = redirect::next_method(answer.status, step.method);
-    Ok(Some(Step { url, method, with_secrets }))
+    Ok(Some(Step { url, method, is_at_origin }))
 }
 
 fn hyper_finding(error: &hyper::Error) -> Finding {
@@ -419,23 +431,54 @@ mod tests {
         assert_eq!(seen.outcome.slug(), "pass", "{}", seen.detail);
     }
 
+    /// Headers of which the first origin may see all and another one only what it needs.
+    const HEADERS: &str = "{authorization: hidden, cookie: hidden, x-api-key: hidden, \
+                           host: hidden, accept: a/shown}";
+    const ONLY_SHOWN: &str =
+        "fail_if_body_matches_regexp: [hidden], fail_if_body_not_matches_regexp: [a/shown]";
+
     #[tokio::test]
-    async fn credentials_do_not_follow_a_redirect_to_another_host() {
+    async fn secrets_follow_a_redirect_only_within_the_origin() {
         let mut tasks = JoinSet::new();
         let other = serve_http(&mut tasks, site).await;
-        let location = format!("location: http://localhost:{other}/echo\r\n");
-        let port = serve_http(&mut tasks, move |_| answer("302 Found", &location, "")).await;
-        let rules = "headers: {authorization: Basic abc, x-other: stays}, \
-             fail_if_body_matches_regexp: [Basic], fail_if_body_not_matches_regexp: [stays]";
-        let seen = see(port, "/", rules).await;
+        let redirect = move |request: &str| {
+            let location = match request.split(' ').nth(1).unwrap_or_default() {
+                "/port" => format!("http://127.0.0.1:{other}/echo"),
+                "/host" => format!("http://localhost:{other}/echo"),
+                "/here" => "/echo".to_string(),
+                _ => return site(request),
+            };
+            answer("302 Found", &format!("location: {location}\r\n"), "")
+        };
+        let port = serve_http(&mut tasks, redirect).await;
+        for path in ["/port", "/host"] {
+            let seen = see(port, path, &format!("headers: {HEADERS}, {ONLY_SHOWN}")).await;
+            assert_eq!(seen.outcome.slug(), "pass", "{path}: {}", seen.detail);
+        }
+        let all = "fail_if_body_not_matches_regexp: ['x-api-key: hidden', 'cookie: hidden']";
+        let seen = see(port, "/here", &format!("headers: {HEADERS}, {all}")).await;
         assert_eq!(seen.outcome.slug(), "pass", "{}", seen.detail);
+    }
+
+    #[tokio::test]
+    async fn secrets_do_not_follow_a_redirect_out_of_tls() {
+        let mut tasks = JoinSet::new();
+        let plain = serve_http(&mut tasks, site).await;
+        let location = format!("http://localhost:{plain}/echo");
+        let server = TlsServer::start_redirect(&mut tasks, location).await;
+        let (port, ca) = (server.port, server.ca_file.display());
+        let url = format!("url: 'https://localhost:{port}/', tls: {{ca_file: '{ca}'}}");
+        let probe = format!("http: {{{url}, headers: {HEADERS}, {ONLY_SHOWN}}}");
+        let seen = run_check_once(&check("5s", &probe)).await;
+        assert_eq!(seen.outcome.slug(), "pass", "{}", seen.detail);
+        assert_eq!(measured(&seen, RedirectsCount), Some(1));
     }
 
     #[tokio::test]
     async fn over_tls_both_versions_are_spoken_and_a_bad_certificate_gets_no_request() {
         let mut tasks = JoinSet::new();
         for alpn in [&b"h2"[..], b"http/1.1"] {
-            let server = TlsServer::start_http(&mut tasks, "localhost", 10, alpn).await;
+            let server = TlsServer::start_http(&mut tasks, alpn).await;
             let (port, ca) = (server.port, server.ca_file.display());
             let url = format!("url: 'https://localhost:{port}/'");
             let body = "fail_if_body_not_matches_regexp: [hello over TLS]";

@@ -46,24 +46,27 @@ impl TlsServer {
     }
 
     /// Also answers one HTTP request on each connection, in the one version of `alpn`.
-    pub(crate) async fn start_http(
-        tasks: &mut JoinSet<()>,
-        name: &str,
-        days: i64,
-        alpn: &[u8],
-    ) -> TlsServer {
-        TlsServer::start_with(tasks, name, days, Some(alpn.to_vec())).await
+    pub(crate) async fn start_http(tasks: &mut JoinSet<()>, alpn: &[u8]) -> TlsServer {
+        let answer = Answer { alpn: alpn.to_vec(), location: None };
+        TlsServer::start_with(tasks, "localhost", 10, Some(answer)).await
+    }
+
+    /// Answers every HTTP request with a redirect.
+    pub(crate) async fn start_redirect(tasks: &mut JoinSet<()>, location: String) -> TlsServer {
+        let answer = Answer { alpn: b"http/1.1".to_vec(), location: Some(location) };
+        TlsServer::start_with(tasks, "localhost", 10, Some(answer)).await
     }
 
     async fn start_with(
         tasks: &mut JoinSet<()>,
         name: &str,
         days: i64,
-        alpn: Option<Vec<u8>>,
+        answer: Option<Answer>,
     ) -> TlsServer {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let ca_file = dir.path().join("ca.pem");
-        let config = server_config(name, days, &ca_file, alpn.clone());
+        let alpn = answer.as_ref().map(|answer| answer.alpn.clone());
+        let config = server_config(name, days, &ca_file, alpn);
         let acceptor = TlsAcceptor::from(Arc::new(config));
         // `localhost` may be either family; the checks prefer IPv4.
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
@@ -73,8 +76,8 @@ impl TlsServer {
         tasks.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let Ok(stream) = acceptor.accept(stream).await else { continue };
-                if let Some(alpn) = &alpn {
-                    answer_once(stream, alpn == b"h2", counted.clone()).await;
+                if let Some(answer) = &answer {
+                    answer_once(stream, answer, counted.clone()).await;
                 }
             }
         });
@@ -86,21 +89,38 @@ impl TlsServer {
     }
 }
 
+/// What a server says to HTTP over TLS.
+struct Answer {
+    alpn: Vec<u8>,
+    location: Option<String>,
+}
+
+impl Answer {
+    fn response(&self) -> hyper::Response<http_body_util::Full<bytes::Bytes>> {
+        let body = http_body_util::Full::new(bytes::Bytes::from_static(b"hello over TLS"));
+        let response = hyper::Response::builder();
+        let response = match &self.location {
+            Some(location) => response.status(302).header("location", location),
+            None => response,
+        };
+        response.body(body).expect("a response")
+    }
+}
+
 async fn answer_once(
     stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>,
-    http2: bool,
+    answer: &Answer,
     requests: Arc<AtomicU64>,
 ) {
-    use http_body_util::Full;
     use hyper::service::service_fn;
     use hyper_util::rt::{TokioExecutor, TokioIo};
     let service = service_fn(move |_| {
         requests.fetch_add(1, Ordering::Relaxed);
-        let body = Full::new(bytes::Bytes::from_static(b"hello over TLS"));
-        async move { Ok::<_, std::convert::Infallible>(hyper::Response::new(body)) }
+        let response = answer.response();
+        async move { Ok::<_, std::convert::Infallible>(response) }
     });
     let io = TokioIo::new(stream);
-    let _ = match http2 {
+    let _ = match answer.alpn == b"h2" {
         true => {
             let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
             builder.serve_connection(io, service).await

@@ -42,6 +42,10 @@ pub struct Driver<S: LogSource> {
     /// Messages whose time has come, for the next output.
     released: Vec<Message>,
     shown: RoleChange,
+    /// To whom leadership was offered in this term; whoever did not take it is asked last.
+    offered: Vec<u64>,
+    /// No leadership is sought or taken any more.
+    stood_down: bool,
 }
 
 /// One ready that the disk has not confirmed.
@@ -161,6 +165,8 @@ impl<S: LogSource> Driver<S> {
             unpersisted: VecDeque::new(),
             released: Vec::new(),
             shown,
+            offered: Vec::new(),
+            stood_down: false,
         };
         driver.set_election_timeout();
         Ok(driver)
@@ -172,6 +178,7 @@ impl<S: LogSource> Driver<S> {
         // this version: peers' are refused, and a whole log never makes one.
         debug_assert!(self.raw.snap().is_none());
         self.ticks += 1;
+        self.forgo_election();
         self.raw.tick();
         self.set_election_timeout();
     }
@@ -186,6 +193,9 @@ impl<S: LogSource> Driver<S> {
             leads: self.raw.raft.state == StateRole::Leader,
         };
         guard::check(&message, &known)?;
+        if self.stood_down && message.get_msg_type() == MessageType::MsgTimeoutNow {
+            return Ok(()); // offered and not taken: the leader asks another one
+        }
         // What raft itself may still say no to (a vote it cannot count) changes nothing.
         let _ = self.raw.step(message);
         self.set_election_timeout();
@@ -243,6 +253,33 @@ impl<S: LogSource> Driver<S> {
             let _ = self.raw.campaign();
             self.set_election_timeout();
         }
+    }
+
+    /// Offers leadership, if this replica has it, to the other voter that has confirmed the most.
+    /// Answers to whom; `None` when there is nobody, or nothing to offer. Until it is taken, or an
+    /// election timeout has passed, proposals are refused; asked again, it is the next one's turn.
+    pub fn hand_over(&mut self) -> Option<u64> {
+        if self.raw.raft.state != StateRole::Leader {
+            return None;
+        }
+        let me = self.raw.raft.id;
+        let others: Vec<u64> = self.voters.iter().copied().filter(|id| *id != me).collect();
+        if others.iter().all(|id| self.offered.contains(id)) {
+            self.offered.clear();
+        }
+        let progress = self.raw.raft.prs();
+        let confirmed = |id: u64| progress.get(id).map_or(0, |of| of.matched);
+        let open = others.into_iter().filter(|id| !self.offered.contains(id));
+        let next = open.max_by_key(|id| (confirmed(*id), std::cmp::Reverse(*id)))?;
+        self.offered.push(next);
+        self.raw.transfer_leader(next);
+        Some(next)
+    }
+
+    /// From now on this replica never asks for votes and takes no leadership that is offered. It
+    /// votes and replicates as before. It keeps what leadership it has: see [`Driver::hand_over`].
+    pub fn stand_down(&mut self) {
+        self.stood_down = true;
     }
 
     /// Whether [`Driver::take_output`] has something.
@@ -317,6 +354,9 @@ impl<S: LogSource> Driver<S> {
     fn take_role_change(&mut self) -> Option<RoleChange> {
         let now = shown(&self.raw);
         let changed = now != self.shown;
+        if now.term != self.shown.term {
+            self.offered.clear();
+        }
         self.shown = now;
         changed.then_some(now)
     }
@@ -325,6 +365,16 @@ impl<S: LogSource> Driver<S> {
     fn durable_end(&self) -> u64 {
         let end = self.raw.raft.raft_log.last_index() + 1;
         self.unpersisted.iter().filter_map(|ready| ready.first_index).fold(end, u64::min)
+    }
+
+    /// A replica that stood down has waited long enough to vote for others, and never so long that
+    /// it would ask for votes.
+    fn forgo_election(&mut self) {
+        let raft = &mut self.raw.raft;
+        if self.stood_down && raft.state != StateRole::Leader {
+            raft.election_elapsed = raft.election_elapsed.min(ELECTION_TICKS - 1);
+            raft.set_randomized_election_timeout(2 * ELECTION_TICKS - 1);
+        }
     }
 
     fn set_election_timeout(&mut self) {

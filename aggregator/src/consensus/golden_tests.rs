@@ -91,6 +91,8 @@ impl Stage {
             "heal" => self.cut.clear(),
             "stick" => self.node(number(1)).disk.0.borrow_mut().stuck = true,
             "unstick" => self.node(number(1)).disk.0.borrow_mut().stuck = false,
+            "hand-over" => self.hand_over(number(1)),
+            "stand-down" => self.node(number(1)).driver.as_mut().unwrap().stand_down(),
             "crash" => self.crash(number(1)),
             "start" => self.start(number(1)),
             other => panic!("no such command: {other}"),
@@ -115,6 +117,13 @@ impl Stage {
             Ok(at) => self.say(format!("n{id} appends {text} at {}/{}", at.term, at.index)),
             Err(refused) => self.say(format!("n{id} refuses {text}: {refused}")),
         }
+        self.drain(id);
+    }
+
+    fn hand_over(&mut self, id: u64) {
+        let offered = self.node(id).driver.as_mut().unwrap().hand_over();
+        let to = offered.map_or("nobody".to_owned(), |to| format!("n{to}"));
+        self.say(format!("n{id} offers leadership to {to}"));
         self.drain(id);
     }
 
@@ -251,4 +260,9 @@ fn golden_one_way_partition() {
 #[test]
 fn golden_nothing_is_confirmed_before_it_is_durable() {
     check("nothing_is_confirmed_before_it_is_durable.txt");
+}
+
+#[test]
+fn golden_leadership_is_handed_over() {
+    check("leadership_is_handed_over.txt");
 }

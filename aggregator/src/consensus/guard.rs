@@ -71,10 +71,11 @@ pub(crate) fn check(message: &Message, known: &Known<'_>) -> Result<(), Refused>
         | MessageType::MsgRequestVote
         | MessageType::MsgRequestVoteResponse
         | MessageType::MsgRequestPreVote
-        | MessageType::MsgRequestPreVoteResponse => Ok(()),
+        | MessageType::MsgRequestPreVoteResponse
+        // A leader hands over: this node asks for votes at once, as it might on its own.
+        | MessageType::MsgTimeoutNow => Ok(()),
         // Proposals travel by our own RPC (the leader alone proposes), the log is never compacted
-        // (so no snapshot exists), leadership is not transferred, and the rest is a node's talk
-        // with itself.
+        // (so no snapshot exists), and the rest is a node's talk with itself.
         got => Err(Refused::Kind { got }),
     }
 }
@@ -188,7 +189,6 @@ mod tests {
             MessageType::MsgSnapStatus,
             MessageType::MsgCheckQuorum,
             MessageType::MsgTransferLeader,
-            MessageType::MsgTimeoutNow,
             MessageType::MsgReadIndex,
             MessageType::MsgReadIndexResp,
         ] {

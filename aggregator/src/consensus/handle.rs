@@ -59,6 +59,18 @@ impl ConsensusHandle {
         self.shared.budget.used()
     }
 
+    /// Offers leadership to another replica, if this one has it. Nothing is promised: whoever wants
+    /// it gone asks again.
+    pub fn hand_over(&self) {
+        self.shared.inbox.post(|inbox| inbox.hand_over = true);
+    }
+
+    /// This replica never leads again until its next start; it votes and replicates as before. What
+    /// leadership it has now, [`ConsensusHandle::hand_over`] gives away.
+    pub fn stand_down(&self) {
+        self.shared.inbox.post(|inbox| inbox.stand_down = true);
+    }
+
     /// As [`ConsensusHandle::submit`], but never forwarded: what a follower sent does not travel
     /// on.
     pub(crate) fn submit_here(&self, command: Vec<u8>) -> oneshot::Receiver<ProposalOutcome> {

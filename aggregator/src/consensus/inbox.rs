@@ -23,6 +23,10 @@ pub(crate) struct Inbox {
     pub(crate) persisted: u64,
     /// The newest applied index; 0: no news.
     pub(crate) applied: u64,
+    /// Leadership is to be offered to another replica, if it is held.
+    pub(crate) hand_over: bool,
+    /// Leadership is never to be sought or taken again.
+    pub(crate) stand_down: bool,
     pub(crate) stop: bool,
     /// The raft thread has ended and will never look here again.
     closed: bool,
@@ -46,6 +50,8 @@ impl Proposal {
 impl Inbox {
     pub(crate) fn is_ready(&self) -> bool {
         self.stop
+            || self.hand_over
+            || self.stand_down
             || self.persisted > 0
             || self.applied > 0
             || !self.proposals.is_empty()

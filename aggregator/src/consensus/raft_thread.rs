@@ -81,7 +81,20 @@ impl<S: LogSource> RaftThread<S> {
         for message in inbox.messages {
             self.take_message(message);
         }
+        if inbox.stand_down {
+            self.driver.stand_down();
+        }
+        if inbox.hand_over {
+            self.hand_over();
+        }
         self.packer.push(inbox.proposals);
+    }
+
+    fn hand_over(&mut self) {
+        if self.driver.status().role == Role::Leader {
+            let to = self.driver.hand_over();
+            tracing::warn!(to, "leadership is offered to another replica");
+        }
     }
 
     /// A leader whose disk hangs would go on heartbeating and commit with the others' disks, slower

@@ -54,6 +54,7 @@ impl<P: Proposer, D: AgentDirectory> AgentGateway for Gateway<P, D> {
     type ConnectStream = ReceiverStream<Result<GatewayMessage, Status>>;
 
     async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolReply>, Status> {
+        self.handles.check_serving()?;
         enrol::enrol(&self.handles, request.into_inner()).await.map(Response::new)
     }
 
@@ -63,6 +64,7 @@ impl<P: Proposer, D: AgentDirectory> AgentGateway for Gateway<P, D> {
         &self,
         request: Request<Streaming<AgentMessage>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
+        self.handles.check_serving()?;
         let counters = &self.handles.counters;
         let agent = certified_agent(counters, role_of(&request))?;
         let mut inbound = request.into_inner();

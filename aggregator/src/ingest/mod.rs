@@ -80,9 +80,22 @@ pub struct Handles<P, D> {
     pub specs: watch::Receiver<SpecSnapshot>,
     /// The newest published checkpoint, a signed note; empty: none yet.
     pub checkpoint: watch::Receiver<Arc<str>>,
+    /// Raised when this replica's log differs from the majority's: nobody is served any more, and
+    /// whoever asks goes to another replica.
+    pub diverged: watch::Receiver<bool>,
     /// host:port of every node's agent port, told to agents at enrolment and in tokens.
     pub addresses: Vec<String>,
     pub clock: Clock,
     pub workers: AdmissionWorkers,
     pub counters: Counters,
+}
+
+impl<P, D> Handles<P, D> {
+    /// Asked first by every RPC.
+    fn check_serving(&self) -> Result<(), tonic::Status> {
+        match *self.diverged.borrow() {
+            true => Err(refusal::diverged(&self.counters)),
+            false => Ok(()),
+        }
+    }
 }

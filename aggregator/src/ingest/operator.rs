@@ -102,8 +102,9 @@ impl<P: Proposer, D: Clone + Send + Sync + 'static> OperatorDesk<P, D> {
         Self { handles }
     }
 
-    /// The operator's name, from the certificate.
+    /// The operator's name, from the certificate; asked by every call before anything else.
     fn operator<T>(&self, request: &Request<T>) -> Result<String, Status> {
+        self.handles.check_serving()?;
         match role_of(request) {
             Role::Operator(name) => Ok(name),
             other => {

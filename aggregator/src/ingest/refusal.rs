@@ -40,6 +40,12 @@ pub(super) fn refuse(
     refusal(slug, action, expected, got).into_status(code_of(action))
 }
 
+/// This replica's log differs from the majority's: what it says may be wrong, so it says no more.
+pub(super) fn diverged(counters: &Counters) -> Status {
+    let (expected, got) = ("a replica whose log is the majority's", "one that differs from it");
+    refuse(counters, "diverged", Action::Retry, expected, got)
+}
+
 /// The caller's certificate, or its absence, does not allow this RPC.
 pub(super) fn wrong_role(counters: &Counters, expected: &str, role: &Role) -> Status {
     let (slug, code) = match role {

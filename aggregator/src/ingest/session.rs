@@ -25,7 +25,7 @@ use wire::{SpecSet, Welcome};
 
 use super::counters::{Counters, Event};
 use super::gateway::Gateway;
-use super::refusal::{busy, refusal, refuse};
+use super::refusal::{busy, diverged, refusal, refuse};
 use super::{AgentDirectory, Handles, Proposer, SpecSnapshot};
 use crate::admission::{Admitted, Standing, admit};
 use crate::command::{Command, Reply};
@@ -61,6 +61,7 @@ enum Happened {
     Answered(Answer),
     SpecsChanged,
     CheckpointChanged,
+    Diverged,
     TimeToEnd,
 }
 
@@ -120,6 +121,7 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
                 Some(answer) = self.deciding.next() => Happened::Answered(answer),
                 Ok(()) = self.handles.specs.changed() => Happened::SpecsChanged,
                 Ok(()) = self.handles.checkpoint.changed() => Happened::CheckpointChanged,
+                Ok(_) = self.handles.diverged.wait_for(|raised| *raised) => Happened::Diverged,
                 () = &mut age, if is_open => Happened::TimeToEnd,
                 _ = self.shutdown.wait_for(|raised| *raised), if is_open => Happened::TimeToEnd,
             };
@@ -141,6 +143,8 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
             Happened::Answered(answer) => self.send(answer).await?,
             Happened::SpecsChanged => self.send_specs().await?,
             Happened::CheckpointChanged => self.send_checkpoint().await?,
+            // What is under way is sent again elsewhere, and answered there.
+            Happened::Diverged => return self.end(diverged(&self.handles.counters)).await,
             Happened::TimeToEnd => self.closing = true,
         }
         Ok(None)

@@ -245,7 +245,7 @@ fn views_reader(
         state: seen.views.clone(),
         consensus: handle.status(),
         published: recording.published(),
-        is_diverged: health.diverged_flag(),
+        diverged: health.diverged(),
     }
 }
 

@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -15,10 +14,9 @@ use super::{Addresses, NodeFault, raised};
 use crate::admission::AdmissionWorkers;
 use crate::api::{self, Api, router};
 use crate::clock::Clock;
-use crate::command::Command;
 use crate::config::Listen;
 use crate::consensus::log_store::LogStore;
-use crate::consensus::{ConsensusHandle, ProposalOutcome};
+use crate::consensus::ConsensusHandle;
 use crate::identity::NodeIdentity;
 use crate::ingest::{self, Counters, Handles, SpecSnapshot};
 use crate::metrics::Metrics;
@@ -69,23 +67,6 @@ async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, No
     })
 }
 
-/// Consensus as the agent port may use it: a replica whose log differs from the majority's takes
-/// nothing more, and whoever asks goes to another one.
-#[derive(Clone)]
-struct Guarded {
-    handle: ConsensusHandle,
-    views: ViewsReader,
-}
-
-impl ingest::Proposer for Guarded {
-    async fn propose(&self, command: Command) -> ProposalOutcome {
-        if self.views.is_diverged.load(Ordering::SeqCst) {
-            return ProposalOutcome::NotLeader { leader: None };
-        }
-        self.handle.propose(command).await
-    }
-}
-
 /// Serves HTTP and the agent port until the flag is raised.
 pub(super) fn serve(
     http: TcpListener,
@@ -108,10 +89,11 @@ pub(super) fn serve(
     };
     let handles = Handles {
         identity: handed.identity,
-        proposer: Guarded { handle: handed.handle, views: handed.views.clone() },
+        proposer: handed.handle,
         agents: handed.agents,
         specs: handed.specs,
         checkpoint: handed.views.published.clone(),
+        diverged: handed.views.diverged.clone(),
         addresses: handed.grpc_addresses,
         clock: handed.clock,
         workers: AdmissionWorkers::per_core(),

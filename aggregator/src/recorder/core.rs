@@ -14,6 +14,7 @@ use super::last_signed::{Judgement, LastSigned};
 use super::{RecorderParts, RecorderStatus, RecorderTask};
 use crate::clock::Clock;
 use crate::command::Command;
+use crate::limits::SEAL_REFUSED_LOG_MS;
 use crate::state::{Effect, NewLeaf};
 use crate::tables::{IndexedBatch, ResultIndex};
 
@@ -61,6 +62,8 @@ pub(super) struct Core {
     clock: Clock,
     proposals: Box<dyn FnMut(Command) + Send>,
     applied_index: u64,
+    /// When a root that is not our own was last logged; monotonic.
+    seal_refused_at_ms: Option<u64>,
 }
 
 impl Core {
@@ -83,6 +86,7 @@ impl Core {
             clock: parts.clock,
             proposals: parts.proposals,
             applied_index: 0,
+            seal_refused_at_ms: None,
         })
     }
 
@@ -146,11 +150,18 @@ impl Core {
     }
 
     /// Compares the own root, makes everything below it durable, promises, signs.
+    ///
+    /// A seal is one replica's word: another root in it is not confirmed, and says nothing yet about
+    /// which of the two is wrong. That is for the majority: see [`Core::publish`].
     fn seal(&mut self, size: u64, root: Hash) -> Done {
         if size <= self.published_size() {
             return Ok(()); // a replay: what is published was compared when the log was opened
         }
-        self.check_root(size, root)?;
+        let own = self.writer.root_at(size)?;
+        if own != root {
+            self.log_refused_seal(size, root, own);
+            return Ok(());
+        }
         let checkpoint = Checkpoint { origin: self.writer.origin().clone(), size, root };
         match self.last_signed.judge(&checkpoint) {
             Judgement::Older => return Ok(()),
@@ -170,12 +181,14 @@ impl Core {
         Ok(())
     }
 
-    fn check_root(&self, size: u64, expected: Hash) -> Done {
-        let got = self.writer.root_at(size)?;
-        if got == expected {
-            return Ok(());
+    /// Seals come several times a second; a line a while is enough.
+    fn log_refused_seal(&mut self, size: u64, expected: Hash, got: Hash) {
+        let now_ms = self.clock.monotonic_ms();
+        let is_due = |at_ms: u64| now_ms >= at_ms + SEAL_REFUSED_LOG_MS;
+        if self.seal_refused_at_ms.is_none_or(is_due) {
+            self.seal_refused_at_ms = Some(now_ms);
+            tracing::error!(size, %expected, %got, "seal_refused: its root is not our own");
         }
-        Err(Stop::Diverged(Divergence::Root { size, expected, got }))
     }
 
     /// Once per start: the tree that grew since must still contain what this node signed.
@@ -217,11 +230,15 @@ impl Core {
     }
 
     /// Log signature first, then the cosignatures by node name: the same bytes on every replica.
+    /// What is published is a majority's word: whoever has another root is wrong.
     fn publish(&mut self, size: u64, root: Hash, cosignatures: &[Cosignature]) -> Done {
         if size <= self.published_size() {
             return Ok(());
         }
-        self.check_root(size, root)?;
+        let got = self.writer.root_at(size)?;
+        if got != root {
+            return Err(Stop::Diverged(Divergence::Root { size, expected: root, got }));
+        }
         self.sync_to(size)?;
         // A crash here leaves the older checkpoint; the replay of this effect publishes.
         let origin = self.writer.origin().clone();

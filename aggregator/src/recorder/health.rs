@@ -1,14 +1,16 @@
-//! Whether this replica's log is the majority's. Once it is not, it never is again.
+//! Whether this replica's log is the majority's. Once it is not, it is not until a restart: what
+//! is wrong on its disk is still wrong then, and the next published seal finds it again.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use proofmark_evidence::Hash;
+use tokio::sync::watch;
 
 /// Where this replica and the replicated log disagree.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Divergence {
-    #[error("diverged_root: at size {size} expected root {expected}, got {got}")]
+    /// A majority published another root: theirs is `expected`.
+    #[error("diverged_root: at size {size} expected root {expected} as published, got {got}")]
     Root { size: u64, expected: Hash, got: Hash },
     #[error("diverged_leaf: at index {index} expected leaf {expected}, got {got} on disk")]
     Leaf { index: u64, expected: Hash, got: Hash },
@@ -17,15 +19,15 @@ pub enum Divergence {
 }
 
 /// Shared by the recorder, which sets it, and by all who serve, who ask it. Clones share it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Health {
-    is_diverged: Arc<AtomicBool>,
+    diverged: Arc<watch::Sender<bool>>,
     divergence: Arc<OnceLock<Divergence>>,
 }
 
 impl Health {
     pub fn new() -> Self {
-        Self::default()
+        Self { diverged: Arc::new(watch::Sender::new(false)), divergence: Arc::default() }
     }
 
     /// Why this replica serves and signs no more; `None` while it does.
@@ -34,18 +36,24 @@ impl Health {
     }
 
     pub fn is_diverged(&self) -> bool {
-        self.is_diverged.load(Ordering::SeqCst)
+        *self.diverged.borrow()
     }
 
-    /// The flag alone, for views.
-    pub fn diverged_flag(&self) -> Arc<AtomicBool> {
-        self.is_diverged.clone()
+    /// The flag alone, for those who serve and for views; raised at most once.
+    pub fn diverged(&self) -> watch::Receiver<bool> {
+        self.diverged.subscribe()
     }
 
-    /// For good. The first reason stays.
+    /// Until a restart. The first reason stays.
     pub(super) fn diverge(&self, why: Divergence) {
         tracing::error!(fault = %why, "this replica's log differs: it stops serving and signing");
         let _ = self.divergence.set(why);
-        self.is_diverged.store(true, Ordering::SeqCst);
+        self.diverged.send_replace(true);
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self::new()
     }
 }

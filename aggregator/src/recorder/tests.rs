@@ -1,5 +1,7 @@
 //! The evidence after any stop and replay is the evidence without one; nothing is signed twice.
 
+mod divergence;
+
 use std::fs;
 use std::sync::{Arc, Mutex};
 
@@ -19,6 +21,7 @@ const NODES: u8 = 3;
 
 /// One replica's disk, and a recorder on it. Dropping the recorder is the crash.
 struct Replica {
+    node: u8,
     home: TempDir,
     proposals: Arc<Mutex<Vec<Command>>>,
     health: Health,
@@ -26,9 +29,13 @@ struct Replica {
 
 impl Replica {
     fn new() -> Self {
+        Self::of_node(1)
+    }
+
+    fn of_node(node: u8) -> Self {
         let home = tempfile::tempdir().unwrap();
         LogWriter::create(&home.path().join("evidence"), &origin(), &policy().to_text()).unwrap();
-        Self { home, proposals: Arc::default(), health: Health::new() }
+        Self { node, home, proposals: Arc::default(), health: Health::new() }
     }
 
     /// A start after whatever came before.
@@ -40,8 +47,8 @@ impl Replica {
             writer: LogWriter::open(&evidence_dir).unwrap(),
             evidence_dir,
             log_key: log_key(),
-            node_name: node_name(1),
-            node_key: node_key(1),
+            node_name: node_name(self.node),
+            node_key: node_key(self.node),
             last_signed_path: self.guard(),
             index: tables.index(),
             health: self.health.clone(),
@@ -215,44 +222,6 @@ fn a_replay_above_the_evidence_is_refused_not_guessed_over() {
 }
 
 #[test]
-fn another_root_in_a_seal_stops_serving_and_signing() {
-    let replica = Replica::new();
-    let mut core = replica.core();
-    let another = Effect::Seal { size: 2, root: sha256(b"another") };
-    let genesis = Life::play(&Replica::new(), 0).tasks;
-    genesis.into_iter().for_each(|task| core.take(task).unwrap());
-    core.take(RecorderTask { index: 9, effects: vec![another] }).unwrap();
-    let why = replica.health.divergence().expect("the root is not ours").to_string();
-    let text = format!("diverged_root: at size 2 expected root {}", sha256(b"another"));
-    assert!(why.starts_with(&text), "{why}");
-    assert!(replica.health.is_diverged());
-    assert_eq!(replica.proposed(), []);
-    core.propose_seal();
-    assert_eq!(replica.proposed(), [], "a replica that diverged seals nothing");
-}
-
-#[test]
-fn another_leaf_in_a_replay_stops_serving_and_signing() {
-    let replica = Replica::new();
-    let life = Life::play(&replica, 3);
-    let mut other = life.tasks.clone();
-    let Effect::Append { leaf, .. } = &mut other[0].effects[0] else { panic!("genesis is a leaf") };
-    let NewLeaf::ForLog { header, .. } = leaf else { panic!("the log signs its genesis") };
-    *header = proofmark_evidence::KeyChange {
-        log_id: origin().log_id(),
-        key_id: log_key().key_id(),
-        at_ms: START_MS,
-        change: proofmark_evidence::KeyChangeKind::Retire { agent: name("web-1") },
-    }
-    .encode();
-    let mut core = replica.core();
-    other.into_iter().for_each(|task| core.take(task).unwrap());
-    let divergence = replica.health.divergence().expect("leaf 0 is another");
-    assert!(matches!(divergence, Divergence::Leaf { index: 0, .. }), "{divergence}");
-    assert_eq!(replica.proposed(), []);
-}
-
-#[test]
 fn the_guard_lets_a_node_sign_upwards_and_one_root_per_size() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("last-signed");
@@ -268,24 +237,6 @@ fn the_guard_lets_a_node_sign_upwards_and_one_root_per_size() {
     check(5, b"b", Judgement::Conflict { signed: at(5, b"a") });
     fs::write(&path, "half a checkpo").unwrap();
     assert!(LastSigned::open(&path).is_err(), "a damaged promise is no promise");
-}
-
-/// The node signed something else before (its disk went back in time, or another's was copied).
-#[test]
-fn what_was_signed_before_binds_the_node() {
-    let check = |signed_size: u64, diverges: bool| {
-        let replica = Replica::new();
-        let signed = Checkpoint { origin: origin(), size: signed_size, root: sha256(b"else") };
-        fs::write(replica.guard(), signed.to_text()).unwrap();
-        let tasks = Life::play(&Replica::new(), 2).tasks;
-        let mut core = replica.core();
-        tasks.into_iter().for_each(|task| core.take(task).unwrap());
-        assert_eq!(replica.health.is_diverged(), diverges, "signed at {signed_size}");
-        assert_eq!(replica.proposed(), [], "signed at {signed_size}");
-    };
-    check(1, true); // the new tree does not contain what was signed
-    check(4, true); // the very size, another root
-    check(9, false); // above: nothing is signed until the log has grown past it
 }
 
 #[test]

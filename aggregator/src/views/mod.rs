@@ -10,7 +10,6 @@ pub mod model;
 mod objectives;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use proofmark_evidence::{Cosignature, SignedCheckpoint};
 use tokio::sync::watch;
@@ -65,8 +64,8 @@ pub struct ViewsReader {
     pub consensus: watch::Receiver<ConsensusStatus>,
     /// The newest published checkpoint, a signed note; empty: none yet.
     pub published: watch::Receiver<Arc<str>>,
-    /// Set for good by the recorder when this replica's log differs from the majority's.
-    pub is_diverged: Arc<AtomicBool>,
+    /// Raised by the recorder, until a restart, when this replica's log differs from the majority's.
+    pub diverged: watch::Receiver<bool>,
 }
 
 impl ViewsReader {
@@ -84,7 +83,7 @@ impl ViewsReader {
 
     fn health(&self, state: &StateView, checkpoint: Option<&CheckpointView>) -> HealthView {
         let consensus = *self.consensus.borrow();
-        let diverged = self.is_diverged.load(Ordering::SeqCst);
+        let diverged = *self.diverged.borrow();
         let published_size = checkpoint.map_or(0, |checkpoint| checkpoint.size);
         HealthView {
             status: if diverged { "diverged" } else { "serving" },

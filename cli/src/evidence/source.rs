@@ -53,6 +53,10 @@ impl TileSource for Source {
             Source::Http { .. } => Err(SourceFault::NotListable),
         }
     }
+
+    fn wait_for_writer(&self) -> bool {
+        matches!(self, Source::Dir(dir) if dir.wait_for_writer())
+    }
 }
 
 fn source_fault(path: &str, fault: &HttpFault) -> SourceFault {

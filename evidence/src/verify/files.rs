@@ -39,8 +39,10 @@ impl Verifier<'_> {
         match LogFile::parse(path) {
             None => self.unexpected(path),
             Some(LogFile::Payload { index }) => {
-                if width_at(0, index, self.end()) == 0 && self.width_now(0, index) == 0 {
-                    self.unexpected(path);
+                while width_at(0, index, self.end()) == 0 {
+                    if !self.await_leaves() {
+                        return self.unexpected(path);
+                    }
                 }
             }
             Some(file @ LogFile::Tile { level, index, width }) => {

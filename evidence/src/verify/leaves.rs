@@ -77,19 +77,21 @@ impl Verifier<'_> {
     }
 
     /// Whether more leaves have come. A running node writes blobs a flush before their leaves, so
-    /// blobs beyond the last leaf are its next step or junk; no look at their bytes could tell.
+    /// blobs beyond the last leaf are its next step or junk: no look at their bytes tells, only
+    /// time does. A writer that did nothing for so long is not waited for a second time.
     pub(super) fn await_leaves(&mut self) -> bool {
         let end = self.end();
-        for _ in 0..WRITER_WAITS_COUNT_MAX {
+        loop {
             self.extend_tail();
             if self.end() > end {
+                self.waits_left = WRITER_WAITS_COUNT_MAX;
                 return true;
             }
-            if !self.source.wait_for_writer() {
+            if self.waits_left == 0 || !self.source.wait_for_writer() {
                 return false;
             }
+            self.waits_left -= 1;
         }
-        false
     }
 
     /// Full bundles were held to their end; this looks at the one that still grows.

@@ -268,8 +268,11 @@ struct Growing {
 impl Growing {
     fn now(&self) -> &MemSource {
         self.reads.set(self.reads.get() + 1);
-        let step = self.reads.get() / self.reads_per_step;
-        &self.states[step.min(self.states.len() - 1)]
+        &self.states[self.step().min(self.states.len() - 1)]
+    }
+
+    fn step(&self) -> usize {
+        self.reads.get() / self.reads_per_step
     }
 }
 
@@ -280,6 +283,11 @@ impl TileSource for Growing {
 
     fn list(&self, dir: &str) -> Result<Vec<SourceEntry>, SourceFault> {
         self.now().list(dir)
+    }
+
+    fn wait_for_writer(&self) -> bool {
+        self.reads.set((self.step() + 1) * self.reads_per_step);
+        self.step() < self.states.len()
     }
 }
 
@@ -294,7 +302,8 @@ fn a_log_may_grow_while_it_is_verified() {
             writer.append(leaf, payload);
         }
         writer.sync().unwrap();
-        if size > 230 {
+        if let Some(before) = states.last() {
+            states.push(with_blobs_of(before, &disk.source()));
             states.push(disk.source());
         }
         writer.publish(&sample.note(size as u64 - 5)).unwrap();
@@ -306,6 +315,35 @@ fn a_log_may_grow_while_it_is_verified() {
         let report = verify(&source, Some(&policy()));
         assert_eq!(report.faults, [], "a step every {reads_per_step} reads");
         assert!(report.size >= 225);
+    }
+}
+
+/// Blobs are written first: the moment before their leaves are.
+fn with_blobs_of(before: &MemSource, after: &MemSource) -> MemSource {
+    let mut between = before.clone();
+    let blobs = after.0.iter().filter(|(path, _)| path.starts_with("payload/"));
+    between.0.extend(blobs.map(|(path, bytes)| (path.clone(), bytes.clone())));
+    between
+}
+
+/// In whatever state a look begins, and at whatever wait the writer goes on.
+#[test]
+fn blobs_whose_leaves_are_still_to_come_are_waited_for_and_junk_is_not_excused() {
+    let sample = sample();
+    for (before, after) in [(250, 255), (250, 256), (256, 257), (250, 520)] {
+        let old = files(&sample, before, before as u64);
+        let new = files(&sample, after, before as u64);
+        let between = with_blobs_of(&old, &new);
+        let states = vec![between.clone(), between.clone(), new];
+        let source = Growing { states, reads: Cell::new(0), reads_per_step: 1_000 };
+        let report = verify(&source, Some(&policy()));
+        assert_eq!(report.faults, [], "{before} to {after}");
+        assert_eq!(report.unpublished, (after - before) as u64);
+
+        let source = Growing { states: vec![between], reads: Cell::new(0), reads_per_step: 1_000 };
+        let report = verify(&source, Some(&policy()));
+        let named = report.faults.iter().all(|fault| fault.file.starts_with("payload/"));
+        assert!(!report.is_sound() && named, "{before} to {after}: {:?}", report.faults);
     }
 }
 

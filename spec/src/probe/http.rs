@@ -11,7 +11,8 @@ use crate::reader::{Fields, Value};
 pub struct HttpProbe {
     pub url: Url,
     pub method: HttpMethod,
-    /// In the order written; a name once, whatever its case.
+    /// In the order written; a name once, whatever its case. After a redirect to another scheme,
+    /// host or port only those are sent that cannot be a secret.
     pub headers: Vec<(String, String)>,
     pub body: Option<String>,
     /// An answer is valid when its status lies in one of these. By default 200 to 299.

@@ -1,8 +1,8 @@
 //! What a check does. One file per kind: its fields, their defaults, and how they are read. Field
 //! names are those of blackbox_exporter's modules wherever it has the same thing.
 //!
-//! To add a kind: a file here, a variant of [`Probe`], and its name in `KINDS`, `read`, `kind` and
-//! `target`; the compiler then leads to the agent, which runs it.
+//! To add a kind: a file here, a row of `KINDS`, a variant of [`Probe`]; the compiler then leads to
+//! the rest and to the agent, which runs it, and a test to the starter, which shows it.
 
 mod dns;
 mod files;
@@ -31,9 +31,24 @@ pub enum Probe {
     Host(HostProbe),
 }
 
-const KINDS: [&str; 6] = ["http", "tcp", "tls", "dns", "files", "host"];
+/// Every kind: the word under `probe:`, and who reads what stands there.
+const KINDS: [(&str, ReadProbe); 6] = [
+    ("http", |value| HttpProbe::read(value).map(Probe::Http)),
+    ("tcp", |value| TcpProbe::read(value).map(Probe::Tcp)),
+    ("tls", |value| TlsProbe::read(value).map(Probe::Tls)),
+    ("dns", |value| DnsProbe::read(value).map(Probe::Dns)),
+    ("files", |value| FilesProbe::read(value).map(Probe::Files)),
+    ("host", |value| HostProbe::read(value).map(Probe::Host)),
+];
+
+type ReadProbe = fn(&Value<'_>) -> Option<Probe>;
 
 impl Probe {
+    /// Every word that may stand under `probe:`.
+    pub fn kinds() -> impl Iterator<Item = &'static str> {
+        KINDS.iter().map(|(kind, _)| *kind)
+    }
+
     /// The word under `probe:`.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -63,13 +78,9 @@ impl Probe {
 
     pub(crate) fn read(value: &Value<'_>) -> Option<Self> {
         let mut fields = value.fields()?;
-        let probe = fields.one_of(&KINDS).and_then(|kind| match kind {
-            "http" => fields.need(kind, HttpProbe::read).map(Self::Http),
-            "tcp" => fields.need(kind, TcpProbe::read).map(Self::Tcp),
-            "tls" => fields.need(kind, TlsProbe::read).map(Self::Tls),
-            "dns" => fields.need(kind, DnsProbe::read).map(Self::Dns),
-            "files" => fields.need(kind, FilesProbe::read).map(Self::Files),
-            _ => fields.need(kind, HostProbe::read).map(Self::Host),
+        let probe = fields.one_of(&KINDS.map(|(kind, _)| kind)).and_then(|present| {
+            let (kind, read) = KINDS.iter().find(|(kind, _)| *kind == present)?;
+            fields.need(kind, read)
         });
         fields.finish();
         probe

@@ -87,6 +87,7 @@ pub struct Bench {
     pub clock: Clock,
     pub specs: watch::Sender<SpecSnapshot>,
     pub checkpoint: watch::Sender<Arc<str>>,
+    pub diverged: watch::Sender<bool>,
     pub dir: TempDir,
     tokens: u8,
 }
@@ -125,6 +126,7 @@ impl Bench {
             clock,
             specs: watch::Sender::new(SpecSnapshot::default()),
             checkpoint: watch::Sender::new(Arc::from("")),
+            diverged: watch::Sender::new(false),
             dir,
             tokens: 0,
         }
@@ -141,6 +143,7 @@ impl Bench {
             agents: self.consensus.clone(),
             specs: self.specs.subscribe(),
             checkpoint: self.checkpoint.subscribe(),
+            diverged: self.diverged.subscribe(),
             addresses: vec![address.clone()],
             clock: self.clock.clone(),
             workers: AdmissionWorkers::per_core(),

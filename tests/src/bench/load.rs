@@ -51,9 +51,11 @@ pub(super) struct Acked {
     pub(super) results: u64,
 }
 
-/// A batch handed to the uplink.
-struct Sent {
-    at_us: u64,
+/// A batch of this agent that is not acknowledged yet.
+struct Pending {
+    batch: SealedBatch,
+    /// When the uplink first took it.
+    at_us: Option<u64>,
     seq_end: u64,
     results: u64,
 }
@@ -88,6 +90,15 @@ impl Load {
 
     pub(super) fn now_us(&self) -> u64 {
         self.clock.now_us()
+    }
+
+    /// An agent ends only when it is stopped, or for a fault that would spoil the figures.
+    pub(super) fn check(&mut self) -> Result<(), String> {
+        match self.agents.try_join_next() {
+            None => Ok(()),
+            Some(Ok(Err(why))) => Err(why),
+            Some(ended) => Err(format!("an agent ended early: {}", ended.is_ok())),
+        }
     }
 
     /// Sends no more, waits for every ack, and says what was acknowledged.
@@ -157,28 +168,31 @@ impl Agent {
         mut stopped: watch::Receiver<bool>,
     ) -> Result<Tally, String> {
         let mut tasks = JoinSet::new();
-        let mut uplink = self.connect(&mut tasks);
-        let mut sent: VecDeque<Sent> = VecDeque::new();
-        let agent = self.identity.agent.to_string();
-        let (acks, seq_end) = (Vec::new(), 1);
-        let mut tally = Tally { agent, acks, seq_end, reconnects: 0, retries: 0, repeated: 0 };
+        let UplinkHandle { batches, mut events } = self.connect(&mut tasks);
+        let mut window = Window { pending: VecDeque::new(), handed: None };
+        let mut tally = Tally::new(&self.identity);
         let mut is_stopping = false;
-        while !(is_stopping && sent.is_empty()) {
-            let has_room = sent.len() < self.in_flight && !is_stopping;
+        while !(is_stopping && window.pending.is_empty()) {
+            let has_room = window.pending.len() < self.in_flight && !is_stopping;
             tokio::select! {
-                event = uplink.events.recv() => {
+                event = events.recv() => {
                     let event = event.ok_or("the uplink ended")?;
-                    tally.take(event, &mut sent, self.clock.now_us())?;
+                    tally.take(event, &mut window, self.clock.now_us())?;
+                }
+                place = batches.reserve(), if window.next().is_some() => {
+                    let place = place.map_err(|_| "the uplink ended")?;
+                    window.hand_over(place, self.clock.now_us());
                 }
                 batch = signed.recv(), if has_room => {
                     let (batch, repeated) = batch.ok_or("the signer ended")??;
-                    sent.push_back(hand_over(&uplink, batch, self.clock.now_us())?);
+                    window.push(batch)?;
                     tally.repeated = repeated;
                 }
                 _ = stopped.wait_for(|raised| *raised), if !is_stopping => is_stopping = true,
             }
         }
-        drop(uplink);
+        drop(batches);
+        drop(events);
         while tasks.join_next().await.is_some() {}
         Ok(tally)
     }
@@ -196,40 +210,85 @@ impl Agent {
     }
 }
 
-/// The uplink's queue is never full: it holds as many batches as may be in flight.
-fn hand_over(uplink: &UplinkHandle, batch: SealedBatch, at_us: u64) -> Result<Sent, String> {
-    let Ok(Header::Batch(header)) = batch.leaf.header() else {
-        return Err("the signer made something else than a batch".to_owned());
-    };
-    let sent = Sent { at_us, seq_end: header.seq_end(), results: header.count.into() };
-    uplink.batches.try_send(batch).map_err(|why| why.to_string())?;
-    Ok(sent)
+/// What an agent's spool is to its uplink: everything that is not acknowledged, so that it can be
+/// handed in again when the uplink asks.
+struct Window {
+    /// Oldest first.
+    pending: VecDeque<Pending>,
+    /// How many of them, from the front, the uplink has on this connection; `None` without one.
+    handed: Option<usize>,
+}
+
+impl Window {
+    fn push(&mut self, batch: SealedBatch) -> Result<(), String> {
+        let Ok(Header::Batch(header)) = batch.leaf.header() else {
+            return Err("the signer made something else than a batch".to_owned());
+        };
+        let (seq_end, results) = (header.seq_end(), header.count.into());
+        self.pending.push_back(Pending { batch, at_us: None, seq_end, results });
+        Ok(())
+    }
+
+    fn next(&self) -> Option<&Pending> {
+        self.pending.get(self.handed?)
+    }
+
+    fn hand_over(&mut self, place: mpsc::Permit<'_, SealedBatch>, now_us: u64) {
+        let Some(at) = self.handed else { return };
+        let Some(next) = self.pending.get_mut(at) else { return };
+        next.at_us.get_or_insert(now_us);
+        place.send(next.batch.clone());
+        self.handed = Some(at + 1);
+    }
+
+    /// Takes out what is accepted, that is what ends at or below `seq_end`.
+    fn settle(&mut self, seq_end: u64) -> Option<Pending> {
+        let settled = self.pending.pop_front_if(|pending| pending.seq_end <= seq_end)?;
+        self.handed = self.handed.map(|handed| handed.saturating_sub(1));
+        Some(settled)
+    }
 }
 
 impl Tally {
-    fn take(
-        &mut self,
-        event: UplinkEvent,
-        sent: &mut VecDeque<Sent>,
-        now_us: u64,
-    ) -> Result<(), String> {
-        if self.acks.len() < 12 { eprintln!("DBG {} {now_us} {event:.300?} sent {:?}", self.agent, sent.iter().map(|s| s.seq_end).collect::<Vec<_>>()); }
+    fn new(identity: &Identity) -> Tally {
+        let agent = identity.agent.to_string();
+        Tally { agent, acks: Vec::new(), seq_end: 1, reconnects: 0, retries: 0, repeated: 0 }
+    }
+
+    fn take(&mut self, event: UplinkEvent, window: &mut Window, now_us: u64) -> Result<(), String> {
         match event {
-            UplinkEvent::Acked { seq_end, .. } => {
-                while let Some(batch) = sent.pop_front_if(|batch| batch.seq_end <= seq_end) {
-                    let latency_us = now_us.saturating_sub(batch.at_us);
-                    self.acks.push(Acked { at_us: now_us, latency_us, results: batch.results });
-                    self.seq_end = batch.seq_end;
-                }
+            UplinkEvent::Acked { seq_end, .. } => self.settle(window, seq_end, now_us),
+            UplinkEvent::Connected { next_seq, .. } => {
+                self.settle(window, next_seq, now_us);
+                window.handed = Some(0);
             }
-            UplinkEvent::Disconnected { .. } => self.reconnects += 1,
+            UplinkEvent::Disconnected { .. } => {
+                self.reconnects += 1;
+                window.handed = None;
+            }
             // A follower that has not yet applied the enrolment; the uplink comes again.
             UplinkEvent::Refused { action: RefusedAction::Retry, .. } => self.retries += 1,
+            UplinkEvent::Refused { action: RefusedAction::ResendFrom { seq }, .. }
+                if seq >= self.seq_end =>
+            {
+                self.retries += 1;
+                self.settle(window, seq, now_us);
+                window.handed = Some(0);
+            }
+            // Whoever asks for what was acknowledged has lost it.
             UplinkEvent::Refused { slug, expected, got, .. } => {
                 return Err(format!("{}: {slug}: expected {expected}, got {got}", self.agent));
             }
-            UplinkEvent::Connected { .. } | UplinkEvent::Specs { .. } | UplinkEvent::Seen(_) => {}
+            UplinkEvent::Specs { .. } | UplinkEvent::Seen(_) => {}
         }
         Ok(())
+    }
+
+    fn settle(&mut self, window: &mut Window, seq_end: u64, now_us: u64) {
+        while let Some(settled) = window.settle(seq_end) {
+            let latency_us = now_us.saturating_sub(settled.at_us.unwrap_or(now_us));
+            self.acks.push(Acked { at_us: now_us, latency_us, results: settled.results });
+            self.seq_end = settled.seq_end;
+        }
     }
 }

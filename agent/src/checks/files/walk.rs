@@ -11,7 +11,7 @@ use proofmark_spec::FilesProbe;
 use super::super::net::is_ours;
 use super::super::trace::{Finding, fail, unknown};
 use super::digests::Digests;
-use crate::limits::{FILE_CHUNK_BYTES, TREE_DEPTH_MAX, TREE_FILES_MAX};
+use crate::limits::{FILE_CHUNK_BYTES, TREE_DEPTH_MAX};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -132,7 +132,7 @@ impl Walk<'_> {
     }
 
     fn note(&mut self, relative: String, digest: Hash) -> Result<(), Finding> {
-        let max = self.probe.files_count_max.min(TREE_FILES_MAX);
+        let max = self.probe.files_count_max;
         if self.tree.digests.len() as u64 >= max {
             let detail = format!("more than {max} files: none of them was judged");
             return Err(unknown(UnknownReason::AgentFault, detail));
