@@ -3,6 +3,7 @@
 
 mod event_loop;
 mod outbox;
+mod stopped;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use crate::spool::{Damage, Keeper, RealFiles, Spool, SpoolFault};
 use crate::uplink::{self, UplinkConfig, system_random};
 use event_loop::{EventLoop, Parts};
 use outbox::{Lost, Outbox};
+use stopped::Stopped;
 
 /// Why an agent could not start, or had to stop. Sorted by who must act.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +44,11 @@ pub enum AgentFault {
     // The host's operator.
     #[error(transparent)]
     Spool(#[from] SpoolFault),
-    #[error("results not written when the time to stop was up: expected 0, got {got}")]
-    NotDrained { got: u64 },
+    #[error(
+        "when the time to stop was up: expected every result on disk, got {results} not sealed, \
+         {batches} sealed batches not written, {instants} instants without room"
+    )]
+    NotDrained { results: u64, batches: u64, instants: u64 },
     // Us.
     #[error("a part of the agent ended by itself: {part}")]
     PartEnded { part: &'static str },
@@ -96,6 +101,7 @@ pub async fn run(
     let uplink = uplink::start(uplink_config, identity.clone(), &mut tasks);
     let baselines_dir = config.data_dir.join("baselines");
     let checks = Checks::new(clock.clone(), Some(baselines_dir));
+    let stopped = Stopped::take(&config.data_dir)?;
     let agent = EventLoop::new(Parts {
         config,
         clock,
@@ -106,6 +112,7 @@ pub async fn run(
         checks,
         metrics,
         spool: Start::new(spool, damage)?,
+        stopped,
         specs,
         uplink,
         shutdown,
@@ -134,9 +141,9 @@ impl Start {
     }
 
     fn outbox(&self, epoch: u64, measured_until_ms: Option<u64>, now_ms: u64) -> Outbox {
-        let since_ms = measured_until_ms.map_or(0, |until_ms| until_ms + 1);
+        let since_ms = measured_until_ms.map(|until_ms| until_ms + 1);
         let lost = self.damaged.then_some(Lost { since_ms, until_ms: now_ms });
-        Outbox::new(epoch, self.newest.as_ref(), since_ms, lost)
+        Outbox::new(epoch, self.newest.as_ref(), since_ms.unwrap_or(0), lost)
     }
 
     /// The last scheduled instant that the newest batch on disk speaks of.

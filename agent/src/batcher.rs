@@ -159,6 +159,11 @@ impl Batcher {
         self.open.results.is_empty()
     }
 
+    /// Results that wait to be sealed.
+    pub fn len(&self) -> usize {
+        self.open.results.len()
+    }
+
     /// Closes the open batch and gives its results their numbers. None when it is empty.
     pub fn take(&mut self, chain: &Chain, seen: Option<Seen>) -> Option<BatchDraft> {
         let open = std::mem::take(&mut self.open);

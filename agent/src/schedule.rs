@@ -94,23 +94,26 @@ impl Schedule {
         lanes.chain(self.plans.front().map(|plan| plan.from_ms)).min()
     }
 
-    /// Hands out every instant up to and including `now_ms`.
-    pub fn take_due(&mut self, now_ms: u64) -> Taken {
-        let mut taken = Taken::default();
-        while self.plans.front().is_some_and(|plan| plan.from_ms <= now_ms) {
-            let plan = self.plans.pop_front().expect("the loop just saw it");
-            self.take_before(plan.from_ms, now_ms, &mut taken);
-            self.switch(plan);
-        }
-        self.take_before(now_ms.saturating_add(1), now_ms, &mut taken);
+    /// Hands out every instant up to and including `now_ms`. `why_late` is the reason of those
+    /// that are too late to run.
+    pub fn take_due(&mut self, now_ms: u64, why_late: UnknownReason) -> Taken {
+        let mut taken = self.take(now_ms, now_ms, why_late);
         taken.due.sort_by(|a, b| due_key(a).cmp(&due_key(b)));
         taken
     }
 
+    /// Hands out every instant up to and including `until_ms` as missed for `reason`: nothing runs
+    /// any more.
+    pub fn take_missed(&mut self, until_ms: u64, reason: UnknownReason) -> Vec<Missed> {
+        self.take(until_ms, TOO_LATE_MS, reason).missed
+    }
+
     /// The instants in `[from_ms, until_ms)` as missed for `reason`, one row for each check; for
-    /// results that existed and were lost. Lanes do not move.
-    pub fn lost(&self, from_ms: u64, until_ms: u64, reason: UnknownReason) -> Vec<Missed> {
+    /// results that existed and were lost. Where they begin may not be known: then each check's
+    /// last instant stands for them. Lanes do not move.
+    pub fn lost(&self, from_ms: Option<u64>, until_ms: u64, reason: UnknownReason) -> Vec<Missed> {
         let rows = self.lanes.iter().filter_map(|lane| {
+            let from_ms = from_ms.unwrap_or(until_ms.saturating_sub(lane.grid.interval_ms));
             let first_scheduled_at_ms = first_at_or_after(&lane.grid, from_ms);
             let count = lane.grid.count_between(from_ms, until_ms);
             let planned = lane.planned.clone();
@@ -124,9 +127,27 @@ impl Schedule {
         self.lanes.len()
     }
 
-    fn take_before(&mut self, until_ms: u64, now_ms: u64, taken: &mut Taken) {
+    /// Every instant up to and including `until_ms`, judged by how late it is at `now_ms`.
+    fn take(&mut self, until_ms: u64, now_ms: u64, why_late: UnknownReason) -> Taken {
+        let mut taken = Taken::default();
+        while self.plans.front().is_some_and(|plan| plan.from_ms <= until_ms) {
+            let plan = self.plans.pop_front().expect("the loop just saw it");
+            self.take_before(plan.from_ms, now_ms, why_late, &mut taken);
+            self.switch(plan);
+        }
+        self.take_before(until_ms.saturating_add(1), now_ms, why_late, &mut taken);
+        taken
+    }
+
+    fn take_before(
+        &mut self,
+        until_ms: u64,
+        now_ms: u64,
+        why_late: UnknownReason,
+        taken: &mut Taken,
+    ) {
         for lane in &mut self.lanes {
-            lane.take_before(until_ms, now_ms, taken);
+            lane.take_before(until_ms, now_ms, why_late, taken);
         }
     }
 
@@ -152,7 +173,13 @@ impl Lane {
         self.next_at_ms.saturating_sub(self.grid.interval_ms)
     }
 
-    fn take_before(&mut self, until_ms: u64, now_ms: u64, taken: &mut Taken) {
+    fn take_before(
+        &mut self,
+        until_ms: u64,
+        now_ms: u64,
+        why_late: UnknownReason,
+        taken: &mut Taken,
+    ) {
         let count = self.grid.count_between(self.next_at_ms, until_ms);
         if count == 0 {
             return;
@@ -173,11 +200,14 @@ impl Lane {
                 planned: self.planned.clone(),
                 first_scheduled_at_ms: first_ms,
                 count: missed,
-                reason: UnknownReason::SkippedAsleep,
+                reason: why_late,
             });
         }
     }
 }
+
+/// A time at which no instant can be run any more.
+const TOO_LATE_MS: u64 = u64::MAX;
 
 fn first_at_or_after(grid: &Grid, at_ms: u64) -> u64 {
     if grid.contains(at_ms) { at_ms } else { grid.next_after(at_ms) }
@@ -238,6 +268,10 @@ mod tests {
         (Schedule::new(checks, agent(), from_ms), Grid::of("a", AGENT, interval_ms))
     }
 
+    fn take(schedule: &mut Schedule, now_ms: u64) -> Taken {
+        schedule.take_due(now_ms, UnknownReason::SkippedAsleep)
+    }
+
     fn due_times(taken: &Taken) -> Vec<u64> {
         taken.due.iter().map(|due| due.scheduled_at_ms).collect()
     }
@@ -252,9 +286,9 @@ mod tests {
         let mut expected = grid.next_after(4_999_999);
         for _ in 0..100 {
             assert_eq!(schedule.next_due(), Some(expected));
-            assert!(schedule.take_due(expected - 1).due.is_empty());
+            assert!(take(&mut schedule, expected - 1).due.is_empty());
             let late_by_a_bit = expected + 7;
-            assert_eq!(due_times(&schedule.take_due(late_by_a_bit)), [expected]);
+            assert_eq!(due_times(&take(&mut schedule, late_by_a_bit)), [expected]);
             expected += 1_000;
         }
     }
@@ -263,7 +297,7 @@ mod tests {
     fn a_sleep_of_many_intervals_is_one_missed_row_and_the_newest_instant_still_runs() {
         let (mut schedule, grid) = one_check(1_000, 5_000_000);
         let first = grid.next_after(4_999_999);
-        let taken = schedule.take_due(first + 3_600_000 + 100);
+        let taken = take(&mut schedule, first + 3_600_000 + 100);
         assert_eq!(missed_rows(&taken), [(first, 3_600)]);
         assert_eq!(taken.missed[0].reason, UnknownReason::SkippedAsleep);
         assert_eq!(due_times(&taken), [first + 3_600_000]);
@@ -273,18 +307,46 @@ mod tests {
     fn an_instant_of_a_slow_check_that_is_minutes_late_is_missed_not_run() {
         let (mut schedule, grid) = one_check(3_600_000, 50_000_000);
         let first = grid.next_after(49_999_999);
-        let taken = schedule.take_due(first + START_LAG_MS_MAX + 1);
+        let taken = take(&mut schedule, first + START_LAG_MS_MAX + 1);
         assert_eq!((due_times(&taken), missed_rows(&taken)), (vec![], vec![(first, 1)]));
+    }
+
+    #[test]
+    fn what_is_taken_as_missed_never_runs_and_has_the_reason_given() {
+        let (mut schedule, grid) = one_check(1_000, 5_000_000);
+        let first = grid.next_after(4_999_999);
+        schedule.replace(vec![planned("a", 2, 1_000)], first + 3_000);
+        let reason = UnknownReason::SkippedShutdown;
+        let rows = schedule.take_missed(first + 4_000, reason);
+        let told: Vec<_> = (rows.iter())
+            .map(|row| (row.planned.revision, row.first_scheduled_at_ms, row.count, row.reason))
+            .collect();
+        assert_eq!(told, [(1, first, 3, reason), (2, first + 3_000, 2, reason)]);
+        assert_eq!(due_times(&take(&mut schedule, first + 5_000)), [first + 5_000]);
+    }
+
+    #[test]
+    fn lost_instants_are_counted_from_where_they_began_or_one_stands_for_all() {
+        let (schedule, grid) = one_check(1_000, 5_000_000);
+        let first = grid.next_after(4_999_999);
+        let lost = |from_ms, until_ms| {
+            let rows = schedule.lost(from_ms, until_ms, UnknownReason::SpoolDamaged);
+            rows.iter().map(|row| (row.first_scheduled_at_ms, row.count)).collect::<Vec<_>>()
+        };
+        assert_eq!(lost(Some(first), first + 3_000), [(first, 3)]);
+        assert_eq!(lost(Some(first + 1), first + 1_000), []);
+        assert_eq!(lost(None, first), [(first - 1_000, 1)]);
+        assert_eq!(lost(None, first + 1), [(first, 1)]);
     }
 
     #[test]
     fn a_clock_set_back_repeats_nothing() {
         let (mut schedule, grid) = one_check(1_000, 5_000_000);
         let first = grid.next_after(4_999_999);
-        assert_eq!(due_times(&schedule.take_due(first)), [first]);
-        let back = schedule.take_due(first - 60_000);
+        assert_eq!(due_times(&take(&mut schedule, first)), [first]);
+        let back = take(&mut schedule, first - 60_000);
         assert!(back.due.is_empty() && back.missed.is_empty());
-        assert_eq!(due_times(&schedule.take_due(first + 1_000)), [first + 1_000]);
+        assert_eq!(due_times(&take(&mut schedule, first + 1_000)), [first + 1_000]);
     }
 
     #[test]
@@ -294,7 +356,7 @@ mod tests {
         schedule.replace(vec![planned("a", 2, 1_000), planned("b", 2, 1_000)], switch_ms);
         let mut seen = Vec::new();
         for now_ms in 5_000_000..5_020_000 {
-            seen.extend(schedule.take_due(now_ms).due);
+            seen.extend(take(&mut schedule, now_ms).due);
         }
         let of_a: Vec<_> = seen.iter().filter(|due| due.planned.name.as_str() == "a").collect();
         assert_eq!(of_a.len() as u64, grid.count_between(5_000_000, 5_020_000));
@@ -309,10 +371,10 @@ mod tests {
     fn a_plan_that_comes_late_repeats_no_instant() {
         let (mut schedule, grid) = one_check(1_000, 5_000_000);
         let first = grid.next_after(4_999_999);
-        schedule.take_due(first + 5_000);
+        take(&mut schedule, first + 5_000);
         schedule.replace(vec![planned("a", 2, 1_000)], first);
-        assert_eq!(due_times(&schedule.take_due(first + 5_500)), []);
-        assert_eq!(due_times(&schedule.take_due(first + 6_000)), [first + 6_000]);
+        assert_eq!(due_times(&take(&mut schedule, first + 5_500)), []);
+        assert_eq!(due_times(&take(&mut schedule, first + 6_000)), [first + 6_000]);
     }
 
     #[test]
@@ -320,7 +382,7 @@ mod tests {
         let (mut schedule, _) = one_check(1_000, 0);
         schedule.replace(vec![planned("b", 2, 1_000)], 10_000);
         schedule.replace(vec![planned("c", 3, 1_000)], 10_000);
-        schedule.take_due(20_000);
+        take(&mut schedule, 20_000);
         assert_eq!(schedule.lanes.len(), 1);
         assert_eq!(schedule.lanes[0].planned.name.as_str(), "c");
     }
@@ -349,7 +411,7 @@ mod tests {
             for step in steps {
                 now = now.saturating_add_signed(step).max(1_000_000);
                 newest = newest.max(now);
-                let taken = schedule.take_due(now);
+                let taken = take(&mut schedule, now);
                 counted += taken.missed.iter().map(|row| row.count).sum::<u64>();
                 for due in taken.due {
                     prop_assert!(grid.contains(due.scheduled_at_ms));

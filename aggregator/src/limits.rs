@@ -36,8 +36,8 @@ pub const SEAL_REFUSED_LOG_MS: u64 = 10_000;
 pub const DRAIN_MS_MAX: u64 = 3_000;
 
 /// How long the last writes may take once nobody calls any more, in milliseconds: what is committed
-/// is applied, made durable, and the tables saved. Reached: the program ends without them (exit 75);
-/// the next start applies more of the Raft log.
+/// is applied, made durable, and the tables saved. Reached: the program ends without them (exit
+/// 75); the next start applies more of the Raft log.
 pub const DRAIN_WRITES_MS_MAX: u64 = 10_000;
 
 // Consensus. Sizes are of encoded bytes unless said otherwise.

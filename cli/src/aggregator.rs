@@ -8,7 +8,8 @@ use proofmark_aggregator::node::{Node, NodeFault, init};
 
 use crate::args::AggregatorVerb;
 use crate::exit::{Done, Exit, Failure};
-use crate::{files, runtime, signal, telemetry};
+use crate::signal::Signals;
+use crate::{files, runtime, telemetry};
 
 pub fn run(verb: &AggregatorVerb) -> Done {
     match verb {
@@ -56,13 +57,22 @@ fn serve(config: &Path) -> Done {
             addresses.http, addresses.grpc, addresses.peers
         );
         println!("aggregator {} ready", config.node);
-        signal::shutdown_asked().await;
-        node.stop().await;
-        Ok(Exit::Ok)
+        let mut signals = Signals::listen();
+        signals.next().await;
+        signals.drain(async { stop(node).await.map(|()| Exit::Ok) }).await
     })
 }
 
-/// What stops a start is the operator's to mend: a directory, a port, a file.
+pub async fn stop(node: Node) -> Result<(), Failure> {
+    node.stop().await.map_err(Failure::because(Exit::DrainCut))
+}
+
+/// What stops a start is the operator's to mend: a directory, a file. A taken port may be free in a
+/// moment (an older process still ends, an interface comes up), so that trying again is right.
 pub fn failure(fault: NodeFault) -> Failure {
-    Failure::new(Exit::Storage, fault.to_string())
+    let exit = match fault {
+        NodeFault::Listen { .. } => Exit::Unavailable,
+        _ => Exit::Storage,
+    };
+    Failure::new(exit, fault.to_string())
 }

@@ -111,7 +111,8 @@ pub struct Apply {
 /// How an operator reaches the aggregator: its credential, and where to connect.
 #[derive(Debug, Args)]
 pub struct OperatorAccess {
-    /// Data directory of `up`, or of a replica: the operator's credential lies in it
+    /// Data directory of `up`, or of the replica whose `init` made the installation: the operator's
+    /// credential lies in it and nowhere else
     #[arg(long, default_value = "proofmark-data", env = "PROOFMARK_DATA")]
     pub data: PathBuf,
     /// gRPC addresses to try, instead of those written beside the credential

@@ -12,7 +12,9 @@ pub enum Exit {
     Usage,
     Evidence,
     Unavailable,
+    Internal,
     Storage,
+    DrainCut,
     Refused,
     Config,
 }
@@ -23,8 +25,10 @@ const TABLE: &[(Exit, u8, &str)] = &[
     (Exit::Unknown, 3, "`check run`: could not tell"),
     (Exit::Usage, 64, "the command line or a document is wrong; every fault is printed"),
     (Exit::Evidence, 65, "evidence or a proof does not verify; what broke is printed"),
-    (Exit::Unavailable, 69, "no aggregator answered; try again"),
+    (Exit::Unavailable, 69, "no aggregator answered, or an address is taken; try again"),
+    (Exit::Internal, 70, "a part of the program failed; start it again, and tell its makers"),
     (Exit::Storage, 74, "a data directory cannot be read or written, or is not ours"),
+    (Exit::DrainCut, 75, "a daemon: the drain was cut short; nothing acknowledged is lost"),
     (Exit::Refused, 77, "the aggregator refused the command and said why"),
     (Exit::Config, 78, "a configuration is wrong; every fault is printed"),
 ];
@@ -77,7 +81,7 @@ mod tests {
     fn codes_are_distinct_and_printed() {
         let mut codes: Vec<u8> = TABLE.iter().map(|(exit, _, _)| exit.code()).collect();
         codes.dedup();
-        assert_eq!(codes, [0, 1, 3, 64, 65, 69, 74, 77, 78]);
+        assert_eq!(codes, [0, 1, 3, 64, 65, 69, 70, 74, 75, 77, 78]);
         assert!(table().contains("  65  evidence or a proof does not verify"));
     }
 }

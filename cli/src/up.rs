@@ -12,12 +12,14 @@ use proofmark_aggregator::views::ViewsReader;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::aggregator::failure;
+use crate::agent;
+use crate::aggregator::{failure, stop};
 use crate::args::Up;
 use crate::exit::{Done, Exit, Failure};
 use crate::limits::FIRST_LEAF_WAIT;
 use crate::operator::Access;
-use crate::{runtime, signal, telemetry};
+use crate::signal::Signals;
+use crate::{runtime, telemetry};
 use layout::Layout;
 
 pub fn run(up: &Up) -> Done {
@@ -47,22 +49,32 @@ async fn serve(layout: Layout) -> Done {
         proofmark_agent::run(config, proofmark_agent::Clock::system(), stopped, ready).await
     });
     let ended_early = wait_for_agent(&mut agent, agent_ready).await;
+    let mut signals = Signals::listen();
     if ended_early.is_none() {
         say(&layout, &nodes, &spec);
-        signal::shutdown_asked().await;
-        println!("draining");
+        signals.next().await;
     }
-    // The agent may have ended by itself; then nobody listens and none is needed.
-    let _ = stop.send(true);
-    let agent_ended = match ended_early {
-        Some(ended) => ended,
-        None => joined(agent.join_next().await),
-    };
-    // The last to start is the first to stop: a majority serves while the others drain.
+    signals
+        .drain(async {
+            // The agent may have ended by itself; then nobody listens and none is needed.
+            let _ = stop.send(true);
+            let agent_ended = match ended_early {
+                Some(ended) => ended,
+                None => joined(agent.join_next().await),
+            };
+            let nodes_ended = stop_all(nodes).await;
+            agent_ended.and(nodes_ended).map(|()| Exit::Ok)
+        })
+        .await
+}
+
+/// The last to start is the first to stop: a majority serves while the others drain.
+async fn stop_all(nodes: Vec<Node>) -> Result<(), Failure> {
+    let mut ended = Ok(());
     for node in nodes.into_iter().rev() {
-        node.stop().await;
+        ended = ended.and(stop(node).await);
     }
-    agent_ended.map(|()| Exit::Ok)
+    ended
 }
 
 async fn start(config: &proofmark_aggregator::config::Config) -> Result<Node, Failure> {
@@ -74,8 +86,8 @@ type Ended = Option<Result<Result<(), proofmark_agent::AgentFault>, tokio::task:
 fn joined(ended: Ended) -> Result<(), Failure> {
     match ended {
         Some(Ok(Ok(()))) | None => Ok(()),
-        Some(Ok(Err(why))) => Err(Failure::new(Exit::Storage, why.to_string())),
-        Some(Err(why)) => Err(Failure::new(Exit::Storage, why.to_string())),
+        Some(Ok(Err(fault))) => Err(agent::failure(fault)),
+        Some(Err(why)) => Err(Failure::new(Exit::Internal, why.to_string())),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The auditor's desk: a copy of the directory, the program, and nothing else.
+//! Promise 4 at the auditor's desk: a copy of the directory, the program, and nothing else.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use crate::end_to_end::copy_tree;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A failing result is proven alone, offline; the proof of a changed result is refused.
+/// A failing result is proven alone, offline; a proof that was changed anywhere, in its result, its
+/// paths, its leaves or its place in the log, is refused.
 #[test]
 fn one_failure_is_proven_alone_and_offline() {
     let target = Target::start();
@@ -39,10 +40,26 @@ fn one_failure_is_proven_alone_and_offline() {
     program::must(&["evidence", "check", path(&proof), "--policy", path(&policy)]);
 
     let text = std::fs::read_to_string(&proof).unwrap();
-    let changed = text.replacen("index ", "index 1", 1);
-    std::fs::write(&proof, changed).unwrap();
-    let output = program::run(&["evidence", "check", path(&proof), "--policy", path(&policy)]);
-    assert_eq!(output.status.code(), Some(65), "a changed proof must not check");
+    for changed in changes(&text) {
+        std::fs::write(&proof, &changed).unwrap();
+        let output = program::run(&["evidence", "check", path(&proof), "--policy", path(&policy)]);
+        assert_eq!(output.status.code(), Some(65), "a changed proof must not check:\n{changed}");
+    }
+}
+
+/// The proof with another index, and with one byte changed at places all over `extra`: its version,
+/// the result, the position, the paths, both leaves.
+fn changes(proof: &str) -> Vec<String> {
+    let extra = proof.lines().find_map(|line| line.strip_prefix("extra ")).expect("an extra line");
+    // A character of base64 is six bits of a byte or two; the last ones may be padding.
+    let places = (0..extra.len() - 4).step_by(extra.len() / 24);
+    let changed_at = |at: usize| {
+        let other = if &extra[at..=at] == "A" { "B" } else { "A" };
+        proof.replacen(extra, &format!("{}{other}{}", &extra[..at], &extra[at + 1..]), 1)
+    };
+    let mut changed: Vec<String> = places.map(changed_at).collect();
+    changed.push(proof.replacen("index ", "index 1", 1));
+    changed
 }
 
 fn proof_over_http(installation: &Installation, id: &str) -> Vec<u8> {

@@ -2,15 +2,19 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
+use proofmark_slo::ENROL_LEAD_MS;
+use proofmark_spec::Grid;
 use proofmark_tests::installation::{Agent, Installation, SETTLE, path};
+use proofmark_tests::program::Program;
 use proofmark_tests::target::Target;
 use proofmark_tests::{program, wait};
 use serde_json::Value;
 
 const CHECKS: usize = 50;
-/// How long the cut-off agent hears nobody.
+/// How long the cut-off agent hears nobody, at least.
 const CUT: Duration = Duration::from_secs(20);
 
 /// Three replicas, two agents with 50 checks a second each. The leader is killed twice, an agent
@@ -29,19 +33,49 @@ fn nothing_is_lost_or_doubled_when_leaders_and_agents_die() {
     wait_until_accepted(&installation, "steady", 200);
     wait_until_accepted(&installation, "cut-off", 200);
 
+    let before = until_all_heard(&installation, 0);
+
     kill_leader_and_bring_it_back(&mut installation);
     steady.kill();
     steady.start();
     installation.replicas.iter().for_each(|replica| replica.door.cut());
     wait::let_pass(CUT);
-    let during = until_unknown(&installation);
+    let healed_after_ms = watch_the_silence_grow(&installation, &before);
     installation.replicas.iter().for_each(|replica| replica.door.heal());
     kill_leader_and_bring_it_back(&mut installation);
 
-    let after = until_known(&installation);
-    assert!(unknown(&after) < unknown(&during), "the replay must fill what was unknown: {after}");
+    // The agent was never stopped: it made every run of the cut and spooled it. What stays silent is
+    // what was silent before the cut: instants that passed while the new agent fetched its specs.
+    let after = until_all_heard(&installation, healed_after_ms);
+    assert_eq!(silent(&after), silent(&before), "the replay fills all of the cut: {after}");
+    assert_eq!(counted(&after), expected(&installation, &after), "{after}");
     stop(&mut [&mut steady, &mut cut_off]);
     judge(&mut installation);
+}
+
+/// The second SIGTERM does not wait for acks that cannot come.
+#[test]
+fn a_second_signal_ends_the_drain() {
+    let target = Target::start();
+    let installation = Installation::start(1);
+    installation.apply("checks.yaml", &specs(target.address()));
+    let door = &installation.replicas[0].door;
+    let config = installation.dir().join("impatient.yaml");
+    let text = format!(
+        "name: impatient\ndata_dir: {}\njoin_token: {}\naggregators: [\"{}\"]\n",
+        installation.dir().join("impatient").display(),
+        installation.token("impatient"),
+        door.address()
+    );
+    std::fs::write(&config, text).expect("written");
+    let log = installation.dir().join("impatient.log");
+    let args = ["agent", "run", "--config", path(&config)];
+    let mut agent = Program::start(&args, installation.dir(), &log, "ready");
+    wait_until_accepted(&installation, "impatient", 50);
+    door.cut();
+    agent.signal("TERM");
+    agent.wait_for_line("draining");
+    assert_eq!(agent.stop().code(), Some(75), "cut short, and said so");
 }
 
 /// HTTP and TCP checks at 1 s against the test's own server, and an objective over each agent.
@@ -96,24 +130,67 @@ fn kill_leader_and_bring_it_back(installation: &mut Installation) {
     installation.start_replica(leader);
 }
 
-/// Numbers are as of some 10 s ago, so the silence of the cut shows a little later.
-fn until_unknown(installation: &Installation) -> Value {
-    wait::until("silence to count as unknown", SETTLE, || {
-        let slo = installation.json("/api/v1/slos/cut-off-agent")?;
-        (unknown(&slo) > CHECKS as u64 * 5).then_some(slo)
+fn objective(installation: &Installation) -> Option<Value> {
+    installation.json("/api/v1/slos/cut-off-agent")
+}
+
+fn as_of_ms(slo: &Value) -> u64 {
+    slo["as_of_ms"].as_u64().expect("an instant")
+}
+
+/// Runs that should have been and of which nothing was heard. Runs that the agent itself calls
+/// unknown (this machine was too busy for one) are heard.
+fn silent(slo: &Value) -> u64 {
+    let causes = slo["unknown_causes"].as_array().expect("causes");
+    let silent = causes.iter().find(|cause| cause["reason"] == "silent");
+    silent.map_or(0, |cause| cause["count"].as_u64().expect("a count"))
+}
+
+fn counted(slo: &Value) -> u64 {
+    ["good", "bad", "unknown"].iter().map(|name| slo[name].as_u64().expect("a count")).sum()
+}
+
+/// What the grids expect of the cut-off agent until `slo`'s instant, counted here.
+fn expected(installation: &Installation, slo: &Value) -> u64 {
+    let agents = installation.json("/api/v1/agents").expect("served");
+    let agents = agents.as_array().expect("a list");
+    let agent = agents.iter().find(|row| row["name"] == "cut-off").expect("enrolled");
+    let from_ms = agent["enrolled_at_ms"].as_u64().expect("an instant") + ENROL_LEAD_MS;
+    let grids = (0..CHECKS).map(|at| Grid::of(&format!("check-{at}"), "cut-off", 1_000));
+    grids.map(|grid| grid.count_between(from_ms, as_of_ms(slo))).sum()
+}
+
+/// The cut-off agent's objective at an instant after `after_ms` up to which every check was heard.
+/// An agent's results come in the order of its runs: whoever heard a later one heard all before.
+fn until_all_heard(installation: &Installation, after_ms: u64) -> Value {
+    wait::until("all runs until then to be heard", SETTLE * 2, || {
+        let heard_ms = heard_ms(installation)?;
+        let slo = objective(installation)?;
+        let is_whole = counted(&slo) > 0 && (after_ms + 1..=heard_ms).contains(&as_of_ms(&slo));
+        is_whole.then_some(slo)
     })
 }
 
-fn unknown(slo: &Value) -> u64 {
-    slo["unknown"].as_u64().expect("a count")
+/// Until when every check of the cut-off agent was heard.
+fn heard_ms(installation: &Installation) -> Option<u64> {
+    let checks = installation.json("/api/v1/checks")?;
+    let rows = checks.as_array()?.iter().filter(|row| row["agent"] == "cut-off");
+    rows.map(|row| row["scheduled_at_ms"].as_u64()).min()?
 }
 
-/// The cut-off agent's spool has replayed when its silence of the cut is counted as known.
-fn until_known(installation: &Installation) -> Value {
-    wait::until("the replay of the spool", SETTLE, || {
-        let slo = installation.json("/api/v1/slos/cut-off-agent")?;
-        (unknown(&slo) < CHECKS as u64 * 5).then_some(slo)
-    })
+/// Numbers are as of some 10 s ago, so the silence of the cut shows a little later. From then on it
+/// grows by every run that is due. Answers an instant of the cut, the last one looked at.
+fn watch_the_silence_grow(installation: &Installation, before: &Value) -> u64 {
+    let first = wait::until("silence to count as unknown", SETTLE, || {
+        objective(installation).filter(|slo| silent(slo) > silent(before))
+    });
+    let second = wait::until("the next look at the silence", SETTLE, || {
+        objective(installation).filter(|slo| as_of_ms(slo) > as_of_ms(&first))
+    });
+    let due = expected(installation, &second) - expected(installation, &first);
+    assert!(due > 0, "time has passed: {first} {second}");
+    assert_eq!(silent(&second) - silent(&first), due, "nothing of the cut is called known");
+    as_of_ms(&second)
 }
 
 fn stop(agents: &mut [&mut Agent]) {
@@ -122,18 +199,22 @@ fn stop(agents: &mut [&mut Agent]) {
     }
 }
 
-/// The oracle, from outside: roots equal, every sequence whole, served numbers recomputed.
+/// The oracle, from outside: three copied directories give one root, every sequence is whole, the
+/// served numbers are recomputed. The policy is what an agent was given when it enrolled: an
+/// auditor who took it from the directory under audit would believe whoever wrote that.
 fn judge(installation: &mut Installation) {
-    let roots = installation.settled_roots();
-    assert!(roots.windows(2).all(|pair| pair[0] == pair[1]), "{roots:?}");
+    installation.settled_roots();
     let served = installation.dir().join("served.json");
     let numbers = installation.json("/api/v1/slos").expect("served");
     std::fs::write(&served, numbers.to_string()).expect("written");
+    let policy = installation.dir().join("cut-off/data/identity/policy");
+    let mut roots = Vec::new();
     for at in 0..installation.replicas.len() {
         installation.stop_replica(at);
         let copy = installation.dir().join(format!("copy-{at}"));
         copy_tree(&installation.replicas[at].evidence_dir(), &copy);
-        let policy = copy.join("policy");
+        let text = |path: &Path| std::fs::read_to_string(path).expect("a policy");
+        assert_eq!(text(&copy.join("policy")), text(&policy), "the log's own policy");
         let report = program::must(&[
             "evidence",
             "verify",
@@ -145,8 +226,11 @@ fn judge(installation: &mut Installation) {
             "-o",
             "json",
         ]);
-        check_report(&serde_json::from_str(&report).expect("JSON"));
+        let report: Value = serde_json::from_str(&report).expect("JSON");
+        check_report(&report);
+        roots.push((report["size"].clone(), report["root"].clone()));
     }
+    assert!(roots.windows(2).all(|pair| pair[0] == pair[1]), "recomputed: {roots:?}");
 }
 
 fn check_report(report: &Value) {
@@ -161,7 +245,7 @@ fn check_report(report: &Value) {
     assert!(report["slo"]["compared"].as_u64() > Some(0), "{report}");
 }
 
-pub(crate) fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder for the copy");
     for entry in std::fs::read_dir(from).expect("readable") {
         let entry = entry.expect("readable");

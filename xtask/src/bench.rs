@@ -7,7 +7,7 @@ use crate::workspace::{Outcome, cargo, run as run_command, target};
 /// `args`: the benchmark's name first (`ingest`), then its flags.
 pub fn run(args: &[String]) -> Outcome {
     let Some(name) = args.first().filter(|name| *name == "ingest") else {
-        return Err("cargo xtask bench ingest [--seconds N] [--agents N] [--results N]".to_owned());
+        return Err("cargo xtask bench ingest [flags]; `--help` lists them".to_owned());
     };
     for (package, bin) in [("proofmark-cli", "proofmark"), ("proofmark-tests", "bench")] {
         cargo(&["build", "--release", "--locked", "--package", package, "--bin", bin])?;

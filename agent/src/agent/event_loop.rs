@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use proofmark_evidence::{
-    AgentName, CheckName, Hash, Measurement, MeasurementKind, Outcome, Seen, SigningKey,
-    UnknownReason,
+    AgentName, CheckName, Hash, Measurement, MeasurementKind, Outcome, SealedBatch, Seen,
+    SigningKey, UnknownReason,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::outbox::{Lost, Noted, Outbox};
+use super::stopped::Stopped;
 use super::{AgentFault, Start};
 use crate::batcher::{Batcher, Finished};
 use crate::checks::{Checks, Observation};
@@ -36,6 +37,8 @@ pub(crate) struct Parts {
     pub(crate) checks: Checks,
     pub(crate) metrics: Metrics,
     pub(crate) spool: Start,
+    /// What the run before said at its end, if that was an orderly one.
+    pub(crate) stopped: Option<Stopped>,
     pub(crate) specs: Option<SpecSet>,
     pub(crate) uplink: UplinkHandle,
     pub(crate) shutdown: watch::Receiver<bool>,
@@ -46,8 +49,8 @@ enum Event {
     RunEnded(Result<(Id, Observation), JoinError>),
     Spool(Option<Report>),
     Uplink(Option<UplinkEvent>),
-    /// The uplink takes one more batch.
-    Room(Result<(), ()>),
+    /// The uplink takes one more batch; None when it is gone.
+    Room(Option<mpsc::OwnedPermit<SealedBatch>>),
     StopAsked,
     Woke,
 }
@@ -76,6 +79,10 @@ pub(super) struct EventLoop {
     checks: Checks,
     metrics: Metrics,
     schedule: Schedule,
+    /// The instants up to and including this one are handed out.
+    told_until_ms: u64,
+    /// Why instants that are found too late to run were not run.
+    why_late: UnknownReason,
     running: Running,
     runs: JoinSet<Observation>,
     due_of: HashMap<Id, Due>,
@@ -106,17 +113,22 @@ impl EventLoop {
         });
         let measured_until_ms = spool.measured_until_ms(&planned);
         let outbox = spool.outbox(parts.epoch, measured_until_ms, started_at_ms);
-        // After a plain stop the instants since the last result come out as missed. After damage
-        // the outbox knows more about them, so lanes begin now.
-        let resume_ms = measured_until_ms
-            .filter(|_| !spool.damaged)
-            .map_or(started_at_ms, |until_ms| until_ms + 1);
+        let told_until_ms = measured_until_ms.max(parts.stopped.map(|mark| mark.told_until_ms));
+        // The instants since what was told come out as missed. After damage the outbox knows more
+        // about them, so lanes begin now.
+        let resume_ms =
+            told_until_ms.filter(|_| !spool.damaged).map_or(started_at_ms, |until_ms| until_ms + 1);
         let effective_at_ms = parts.specs.as_ref().map_or(0, |specs| specs.effective_at_ms);
         let from_ms = resume_ms.max(effective_at_ms);
         metrics.set(Gauge::SpoolBytes, spool.bytes);
         let (age_ms, results) = (config.batch_age_ms_max, config.batch_results_max);
         EventLoop {
             schedule: Schedule::new(planned, agent.clone(), from_ms),
+            told_until_ms: resume_ms.saturating_sub(1),
+            why_late: match parts.stopped {
+                Some(_) => UnknownReason::SkippedShutdown,
+                None => UnknownReason::SkippedAsleep,
+            },
             running: Running::new(config.concurrent_checks_max),
             runs: JoinSet::new(),
             due_of: HashMap::new(),
@@ -151,15 +163,19 @@ impl EventLoop {
             self.apply(event)?;
             self.settle()?;
         }
-        match self.results_not_written() {
-            0 => Ok(()),
-            got => Err(AgentFault::NotDrained { got }),
+        if !self.is_drained() {
+            return Err(self.not_drained());
         }
+        // A crash here leaves every result on disk and no mark of the stop: the next start tells
+        // the instants in between as `skipped_asleep`.
+        let told_until_ms = self.told_until_ms;
+        Ok(Stopped { told_until_ms }.save(&self.config.data_dir)?)
     }
 
     async fn select(&mut self) -> Event {
         let wake_at_ms = self.wake_at_ms();
         let has_outgoing = self.outbox.has_outgoing();
+        let room = self.uplink.batches.clone();
         let is_measuring = self.stage == Stage::Measuring;
         tokio::select! {
             ended = self.runs.join_next_with_id(), if !self.runs.is_empty() => {
@@ -167,14 +183,7 @@ impl EventLoop {
             }
             report = self.reports.recv() => Event::Spool(report),
             event = self.uplink.events.recv() => Event::Uplink(event),
-            permit = self.uplink.batches.reserve(), if has_outgoing => {
-                let sent = permit.map_err(drop).map(|permit| {
-                    if let Some(batch) = self.outbox.take_outgoing() {
-                        permit.send(batch);
-                    }
-                });
-                Event::Room(sent)
-            }
+            permit = room.reserve_owned(), if has_outgoing => Event::Room(permit.ok()),
             () = until_asked(&mut self.shutdown), if is_measuring => Event::StopAsked,
             () = self.clock.sleep_towards(wake_at_ms) => Event::Woke,
         }
@@ -186,11 +195,16 @@ impl EventLoop {
             Event::Spool(Some(report)) => self.spooled(report)?,
             Event::Spool(None) => return Err(AgentFault::PartEnded { part: "spool" }),
             Event::Uplink(Some(event)) => self.uplinked(event)?,
-            Event::Uplink(None) | Event::Room(Err(())) => {
+            Event::Uplink(None) | Event::Room(None) => {
                 return Err(AgentFault::PartEnded { part: "uplink" });
             }
+            Event::Room(Some(permit)) => {
+                if let Some(batch) = self.outbox.take_outgoing() {
+                    permit.send(batch);
+                }
+            }
             Event::StopAsked => self.stop(),
-            Event::Room(Ok(())) | Event::Woke => {}
+            Event::Woke => {}
         }
         Ok(())
     }
@@ -203,7 +217,7 @@ impl EventLoop {
         self.retry_when_due();
         self.seal_when_due();
         self.give_orders()?;
-        self.move_on();
+        self.move_on()?;
         self.show();
         Ok(())
     }
@@ -211,11 +225,12 @@ impl EventLoop {
     // --- measuring ---
 
     fn start_due_runs(&mut self) {
-        let taken = self.schedule.take_due(self.clock.unix_ms());
-        for missed in taken.missed {
-            self.metrics.add(Counter::InstantsMissed, missed.count);
-            self.record(Finished::of_missed(missed));
-        }
+        let now_ms = self.clock.unix_ms();
+        let taken = self.schedule.take_due(now_ms, self.why_late);
+        self.told_until_ms = self.told_until_ms.max(now_ms);
+        // From the first look on, who is late has slept.
+        self.why_late = UnknownReason::SkippedAsleep;
+        self.record_missed(taken.missed);
         for due in taken.due {
             match self.running.start(&due.planned.name) {
                 Ok(()) => self.start_run(due),
@@ -292,7 +307,11 @@ impl EventLoop {
     fn record_lost(&mut self, lost: Lost) {
         self.metrics.add(Counter::SpoolLosses, 1);
         let reason = UnknownReason::SpoolDamaged;
-        for missed in self.schedule.lost(lost.since_ms, lost.until_ms, reason) {
+        self.record_missed(self.schedule.lost(lost.since_ms, lost.until_ms, reason));
+    }
+
+    fn record_missed(&mut self, rows: Vec<Missed>) {
+        for missed in rows {
             self.metrics.add(Counter::InstantsMissed, missed.count);
             self.record(Finished::of_missed(missed));
         }
@@ -435,37 +454,60 @@ impl EventLoop {
     // --- stopping ---
 
     fn stop(&mut self) {
+        // What was due until now is still run.
+        self.start_due_runs();
         tracing::info!(running = self.running.count(), "stopping: running checks may finish");
         let until_us = self.clock.monotonic_us() + DRAIN_RUNS_MS_MAX * 1_000;
         self.stage = Stage::Finishing { until_us };
     }
 
-    fn move_on(&mut self) {
+    fn move_on(&mut self) -> Result<(), AgentFault> {
         let now_us = self.clock.monotonic_us();
         match self.stage {
             Stage::Finishing { .. } if self.running.count() == 0 => {
+                self.tell_stopped();
                 let until_us = now_us + DRAIN_ACKS_MS_MAX * 1_000;
                 self.stage = Stage::Delivering { until_us };
                 // The stage changed what is due: seal at once.
                 self.seal_when_due();
-                let _ = self.give_orders();
-                self.move_on();
+                self.give_orders()?;
+                return self.move_on();
             }
             Stage::Finishing { until_us } if now_us >= until_us => self.runs.abort_all(),
             Stage::Delivering { until_us } => {
                 // Without an aggregator there is nobody to wait for: the spool is durable.
                 let has_answers = self.outbox.is_acked() || !self.connected;
-                if (self.results_not_written() == 0 && has_answers) || now_us >= until_us {
+                if (self.is_drained() && has_answers) || now_us >= until_us {
                     self.stage = Stage::Done;
                 }
             }
             _ => {}
         }
+        Ok(())
     }
 
-    fn results_not_written(&self) -> u64 {
-        let unspooled: u64 = self.unspooled.values().map(|row| row.count).sum();
-        u64::from(!self.batcher.is_empty()) + u64::from(!self.outbox.is_durable()) + unspooled
+    /// The instants since the stop go into the last batch, if there can be one. Those still to come
+    /// are told by the next start.
+    fn tell_stopped(&mut self) {
+        if self.outbox.has_chain() {
+            let now_ms = self.clock.unix_ms();
+            let rows = self.schedule.take_missed(now_ms, UnknownReason::SkippedShutdown);
+            self.told_until_ms = self.told_until_ms.max(now_ms);
+            self.record_missed(rows);
+        }
+    }
+
+    /// Whether every result is on disk.
+    fn is_drained(&self) -> bool {
+        self.batcher.is_empty() && self.outbox.unwritten() == 0 && self.unspooled.is_empty()
+    }
+
+    fn not_drained(&self) -> AgentFault {
+        AgentFault::NotDrained {
+            results: self.batcher.len() as u64,
+            batches: self.outbox.unwritten(),
+            instants: self.unspooled.values().map(|row| row.count).sum(),
+        }
     }
 
     // --- waiting ---

@@ -14,7 +14,8 @@
 //!   set aside and reported as `spool_damaged`, and we join there.
 //!
 //! After damage on disk the chain is known but not trusted until a `Welcome` confirms that nothing
-//! behind the damage had been accepted; only then are the lost numbers given out again.
+//! behind the damage had been accepted; only then are the lost numbers given out again. When no
+//! good batch is left, nothing can confirm it: we join the chain, and report a loss.
 
 use std::collections::VecDeque;
 
@@ -26,7 +27,8 @@ use crate::spool::{Order, Record, Report, SpoolFault};
 /// Results that existed and are lost: those of scheduled instants in `[since_ms, until_ms)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lost {
-    pub(super) since_ms: u64,
+    /// None: not known, the batches that could say it are among the lost.
+    pub(super) since_ms: Option<u64>,
     pub(super) until_ms: u64,
 }
 
@@ -47,7 +49,9 @@ pub(super) struct Outbox {
     /// Where the next sealed batch joins. None until a Welcome has said so.
     chain: Option<Chain>,
     /// Where it will join if nothing behind the damage was accepted.
-    hoped: Option<(Chain, Lost)>,
+    hoped: Option<Chain>,
+    /// What the damage took, until a Welcome says whether it had been accepted.
+    damaged: Option<Lost>,
     /// Scheduled time of the earliest result in the batch that is on its way to disk.
     appending: Option<u64>,
     /// One past the latest scheduled instant in any batch sealed so far.
@@ -93,7 +97,8 @@ impl Outbox {
         Outbox {
             epoch,
             chain: if lost.is_some() { None } else { after },
-            hoped: after.zip(lost),
+            hoped: after.filter(|_| lost.is_some()),
+            damaged: lost,
             appending: None,
             sealed_until_ms,
             unspooled: None,
@@ -166,22 +171,22 @@ impl Outbox {
         let theirs = Chain { epoch: self.epoch, next_seq, previous: last_header_hash };
         self.acked(next_seq);
         self.outgoing = None;
-        let hoped = self.hoped.take();
-        let known = self.chain.or(hoped.map(|(chain, _)| chain));
-        match known {
+        let damaged = self.damaged.take();
+        match self.chain.or(self.hoped.take()) {
             Some(ours) if next_seq < ours.next_seq => {
                 self.chain = Some(ours);
                 self.send_next = Some(next_seq.max(self.acked_end));
                 // A node that is a little behind names a number we know to be accepted already.
                 self.must_follow = (next_seq == self.acked_end).then_some(theirs);
-                hoped.map(|(_, lost)| lost)
+                damaged
             }
             Some(ours) if ours == theirs => {
                 self.chain = Some(ours);
                 self.send_next = Some(next_seq);
-                hoped.map(|(_, lost)| lost)
+                damaged
             }
-            _ => self.rejoin(theirs, None),
+            Some(_) => self.rejoin(theirs, None),
+            None => self.rejoin(theirs, None).or(damaged),
         }
     }
 
@@ -236,9 +241,14 @@ impl Outbox {
         }
     }
 
-    /// Whether every result sealed so far is on disk.
-    pub(super) fn is_durable(&self) -> bool {
-        self.appending.is_none() && self.unspooled.is_none() && self.orders.is_empty()
+    /// Whether batches can be sealed now, or once the one before is written.
+    pub(super) fn has_chain(&self) -> bool {
+        self.chain.is_some()
+    }
+
+    /// Batches that are sealed and not on disk.
+    pub(super) fn unwritten(&self) -> u64 {
+        u64::from(self.appending.is_some()) + u64::from(self.unspooled.is_some())
     }
 
     /// Whether every result on disk is accepted.
@@ -303,7 +313,7 @@ impl Outbox {
             tracing::error!(%seq, "this agent's chain is not the aggregator's: joining theirs");
         }
         let since_ms = since_ms.into_iter().chain(in_hand).min()?;
-        Some(Lost { since_ms, until_ms: self.sealed_until_ms })
+        Some(Lost { since_ms: Some(since_ms), until_ms: self.sealed_until_ms })
     }
 }
 

@@ -5,7 +5,8 @@
 //! three steps: *connect* (or open), *exchange* (or read), *judge*. One time limit covers them all;
 //! which step it ran out in is the reason.
 //!
-//! To add a kind: its words in `spec/src/probe`, one file here, one line in [`Checks::probe`].
+//! To add a kind: its words in `spec/src/probe`, one file here, one line in [`Checks::probe`];
+//! CONTRIBUTING.md, "To add a check kind", lists every file.
 
 mod dns;
 mod files;

@@ -102,6 +102,11 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), SpoolFault> {
     RealFiles.rename(&new, path).map_err(|fault| fault.at(path))
 }
 
+/// Removes a file durably.
+pub fn remove_file(path: &Path) -> Result<(), SpoolFault> {
+    RealFiles.remove(path).map_err(|fault| fault.at(path))
+}
+
 fn sync_dir_of(path: &Path) -> Result<(), WriteFault> {
     let dir = path.parent().unwrap_or(Path::new("."));
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(WriteFault::Sync)

@@ -37,7 +37,7 @@ use proofmark_evidence::SealedBatch;
 use crate::limits::SEGMENT_BYTES_MAX;
 use segment::{Ending, Segment};
 
-pub use files::{FileOps, RealFiles, replace_file};
+pub use files::{FileOps, RealFiles, remove_file, replace_file};
 pub use keeper::{Keeper, Order, Report};
 pub use record::Record;
 

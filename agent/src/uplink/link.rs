@@ -200,7 +200,8 @@ impl Link {
             Some(In::Ack(ack)) => self.acked(ack).await,
             Some(In::Busy(busy)) => {
                 if self.window.rewind() == Rewound::Resend {
-                    tracing::debug!(slug = %busy.slug, busy.retry_after_ms, "aggregator busy");
+                    // Once a pause: the batches behind it are told the same and find it begun.
+                    tracing::info!(slug = %busy.slug, busy.retry_after_ms, "aggregator busy");
                     self.pause(stream, busy.retry_after_ms.into());
                 }
                 Ok(())

@@ -1,4 +1,7 @@
 //! The apply thread: committed entries in, in order; replies to those who wait.
+//!
+//! An ack is one of these replies: decided in `state/admit.rs`, handed on here to whoever proposed,
+//! said in `ingest/session.rs`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -116,7 +116,7 @@ impl<S: LogSource> RaftThread<S> {
         match self.driver.message(message) {
             Ok(()) => {}
             Err(refused @ Refused::LogLost { .. }) => {
-                tracing::error!(%refused, "rebuild this node under a new id: ending here");
+                tracing::error!(%refused, "this raft log lost what it confirmed: ending here");
                 std::process::abort();
             }
             Err(refused) => {

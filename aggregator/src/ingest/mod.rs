@@ -5,9 +5,9 @@
 //! set in [`server`] → [`gateway`] or [`operator`] (who may call what) → [`session`] (one agent's
 //! stream: admission, proposal, ack).
 //!
-//! An ack is born in [`session`], from the state's reply to a committed command and from nothing
-//! else. Ingest holds no state that a restart would miss, and never reads Raft's or the log's
-//! files.
+//! An ack is decided in `state/admit.rs` after commit, handed on by `consensus/apply_thread.rs`,
+//! and said in [`session`], from the state's reply and from nothing else. Ingest holds no state
+//! that a restart would miss, and never reads Raft's or the log's files.
 
 pub mod counters;
 pub mod door;

@@ -1,4 +1,5 @@
-//! The HTTP/2 server behind the door, with every limit of the hardening table set.
+//! The HTTP/2 server behind the door, with every limit set that `limits.rs` lists for the agent
+//! port.
 
 use std::io;
 use std::sync::Arc;

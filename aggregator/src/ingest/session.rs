@@ -1,4 +1,7 @@
-//! One agent's Connect stream, from Hello to its end. Here an ack is born.
+//! One agent's Connect stream, from Hello to its end.
+//!
+//! Here an ack is said: it was decided in `state/admit.rs` after commit and handed on by
+//! `consensus/apply_thread.rs`.
 //!
 //! Batches are admitted in parallel, proposed in their order, and answered in their order. One
 //! thing happens at a time: [`Session::run`] waits for the next event and applies it.
@@ -289,9 +292,7 @@ async fn judge<P: Proposer, D: AgentDirectory>(
         judged.map_err(|fault| (fault, place_of(&batch)))
     };
     match handles.workers.run(work).await {
-        None => {
-            Judged::Answered(not_now(&handles.counters, INGEST_BUSY_RETRY_MS, "shutting_down"))
-        }
+        None => Judged::Answered(not_now(&handles.counters, INGEST_BUSY_RETRY_MS, "shutting_down")),
         Some(Ok(admitted)) => Judged::Admitted(admitted, permit),
         Some(Err((fault, (epoch, seq_first)))) => {
             handles.counters.note(Event::Batch, fault.slug());

@@ -53,25 +53,25 @@ impl Rooms {
         let Recovered { identity, log, state, tables, writer } = disk;
         let identity = Arc::new(identity);
         let (transport, outbox) = transport(config, &identity)?;
-        let (health, index, raft_log) = (Health::new(), tables.index(), log.0.clone());
+        let (index, raft_log) = (tables.index(), log.0.clone());
+        let shared = Shared { index: index.clone(), health: Health::new(), clock: clock.clone() };
         let (proposals, proposed) = mpsc::channel(PROPOSALS_OF_RECORDER_MAX);
-        let parts = RecorderParts {
-            index: index.clone(),
-            health: health.clone(),
-            clock: clock.clone(),
-            // A queue without room drops it: the next seal asks again.
-            proposals: Box::new(move |command| drop(proposals.try_send(command))),
-            ..own_parts(config, &identity, writer)
-        };
+        let parts = recorder_parts(config, &identity, writer, &shared, proposals);
         let recorder = Recorder::start(parts).map_err(|why| NodeFault::room("recorder")(&why))?;
         let (machine, readers) = Machine::new(state, tables, recorder.handle(), clock.clone());
         let driver = recover::driver_config(&identity, &machine, &clock);
         let consensus = Consensus::start(&driver, log, machine, outbox, clock.clone())
             .map_err(|why| NodeFault::room("consensus")(&why))?;
-        let handle = consensus.handle();
-        let views = views(config, &identity, &readers, &handle, &recorder, &health);
-        let rooms =
-            Rooms { identity, consensus, recorder, readers, views, raft_log, index, clock };
+        let views = ViewsReader {
+            origin: identity.origin.as_str().into(),
+            evidence: config.evidence_dir().display().to_string().into(),
+            node: identity.node_name.as_str().into(),
+            state: readers.views.clone(),
+            consensus: consensus.handle().status(),
+            published: recorder.handle().published(),
+            diverged: shared.health.diverged(),
+        };
+        let rooms = Rooms { identity, consensus, recorder, readers, views, raft_log, index, clock };
         let duties = Duties::new(&rooms);
         Ok((rooms, Meeting { transport, duties, proposed }))
     }
@@ -107,4 +107,33 @@ fn transport(
         peers: config.peers_of(identity.node_id),
         tls,
     }))
+}
+
+/// What the recorder shares with the rooms that read.
+struct Shared {
+    index: ResultIndex,
+    health: Health,
+    clock: Clock,
+}
+
+fn recorder_parts(
+    config: &Config,
+    identity: &NodeIdentity,
+    writer: LogWriter,
+    shared: &Shared,
+    proposals: mpsc::Sender<Command>,
+) -> RecorderParts {
+    RecorderParts {
+        evidence_dir: config.evidence_dir(),
+        writer,
+        log_key: identity.log_key.clone(),
+        node_name: identity.own().cosigner_name.clone(),
+        node_key: identity.cosigner_key.clone(),
+        last_signed_path: config.signed_file(),
+        index: shared.index.clone(),
+        health: shared.health.clone(),
+        clock: shared.clock.clone(),
+        // A queue without room drops it: the next seal asks again.
+        proposals: Box::new(move |command| drop(proposals.try_send(command))),
+    }
 }

@@ -10,13 +10,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::agents::SharedAgents;
+use super::rooms::Rooms;
 use super::{Addresses, NodeFault, raised};
 use crate::admission::AdmissionWorkers;
 use crate::api::{self, Api, router};
 use crate::clock::Clock;
-use crate::config::Listen;
-use crate::consensus::log_store::LogStore;
+use crate::config::{Config, Listen};
 use crate::consensus::ConsensusHandle;
+use crate::consensus::log_store::LogStore;
 use crate::identity::NodeIdentity;
 use crate::ingest::{self, Counters, Handles, SpecSnapshot};
 use crate::metrics::Metrics;
@@ -42,6 +43,23 @@ pub(super) struct Handed {
     pub(super) evidence_dir: PathBuf,
     pub(super) grpc_addresses: Vec<String>,
     pub(super) clock: Clock,
+}
+
+impl Handed {
+    pub(super) fn of(config: &Config, rooms: &Rooms) -> Handed {
+        Handed {
+            identity: rooms.identity.clone(),
+            handle: rooms.consensus.handle(),
+            views: rooms.views.clone(),
+            agents: rooms.readers.agents.clone(),
+            specs: rooms.readers.specs.clone(),
+            raft_log: rooms.raft_log.clone(),
+            index: rooms.index.clone(),
+            evidence_dir: config.evidence_dir(),
+            grpc_addresses: config.nodes.iter().map(|node| node.grpc.clone()).collect(),
+            clock: rooms.clock.clone(),
+        }
+    }
 }
 
 impl Doors {

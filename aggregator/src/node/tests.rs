@@ -88,14 +88,14 @@ async fn a_replica_begins_goes_on_and_survives_the_loss_of_its_tables() {
     let applied = apply(&node, &SERVICE.replace("NAME", "one")).await;
     assert!(matches!(applied, Reply::Applied { revision: 1, .. }), "{applied:?}");
     let before = until(&node, "the spec's leaf", |views| views.health.published_size >= 2).await;
-    node.stop().await;
+    node.stop().await.unwrap();
 
     // Stopped in order: the next start goes on from the tables.
     let node = place.start().await;
     let loaded = node.views().now();
     assert!(loaded.state.log_size >= before.state.log_size, "{:?}", loaded.health);
     assert_eq!(loaded.state.spec.revision, 1);
-    node.stop().await;
+    node.stop().await.unwrap();
 
     for damage in [delete_tables as fn(&Path), flip_tables, truncate_tables] {
         damage(&place.config().tables_dir());
@@ -103,7 +103,7 @@ async fn a_replica_begins_goes_on_and_survives_the_loss_of_its_tables() {
         let views = until(&node, "the rebuilt state", |views| views.state.spec.revision == 1).await;
         assert_eq!(views.health.status, "serving");
         until(&node, "the log to go on", all_proven).await;
-        node.stop().await;
+        node.stop().await.unwrap();
     }
 }
 
@@ -167,7 +167,7 @@ async fn the_page_the_api_and_the_log_are_served() {
     check("/log/policy", 200, "quorum").await;
     check("/log/../raft/x", 404, "").await;
     check("/nothing", 404, "no_such_page").await;
-    node.stop().await;
+    node.stop().await.unwrap();
 }
 
 async fn get(address: SocketAddr, path: &str) -> (u16, String) {

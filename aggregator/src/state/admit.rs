@@ -1,4 +1,7 @@
 //! A sealed batch becomes a fact: dedupe first, then leaf, series, ack.
+//!
+//! Here an ack is decided: commands come here only after commit. `consensus/apply_thread.rs` hands
+//! it on, `ingest/session.rs` says it.
 
 use std::sync::Arc;
 

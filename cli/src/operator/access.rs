@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use proofmark_aggregator::identity::{ADDRESSES_FILE, OperatorIdentity};
+use proofmark_aggregator::identity::{ADDRESSES_FILE, OPERATOR_FILE, OperatorIdentity};
 use tonic::{Code, Response, Status};
 
 use super::Client;
@@ -129,7 +129,7 @@ fn refused(address: &str, status: &Status) -> Refused {
 
 fn folder(data: &Path) -> Result<PathBuf, Failure> {
     let places = PLACES.iter().map(|place| data.join(place));
-    let found = places.into_iter().find(|place| place.join(ADDRESSES_FILE).exists());
+    let found = places.into_iter().find(|place| place.join(OPERATOR_FILE).exists());
     found.ok_or_else(|| {
         let message = format!(
             "{}: expected a data directory with an operator's credential (made by `up` or by the \

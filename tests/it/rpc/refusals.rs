@@ -15,6 +15,7 @@ use std::pin::Pin;
 use proofmark_aggregator::command::{Command, Reply};
 use proofmark_aggregator::consensus::ProposalOutcome;
 use proofmark_aggregator::ingest::AgentDirectory as _;
+use proofmark_aggregator::ingest::counters::Event;
 use proofmark_evidence::{BlobRef, Hash, LeafKind, SealedBatch, SigningKey, SpecChange, sha256};
 use proofmark_proto as wire;
 use tonic::{Code, Status};
@@ -59,6 +60,7 @@ cases! {
     "enrol-possession-of-other-name": enrol::possession_of_other_name,
     "enrol-certificate-request-damaged": enrol::request_damaged,
     "enrol-no-leader": enrol::no_leader,
+    "enrol-diverged": enrol::diverged,
     "connect-no-certificate": connect::no_certificate,
     "connect-operator-certificate": connect::operator_certificate,
     "connect-nothing": connect::nothing,
@@ -73,6 +75,8 @@ cases! {
     "connect-hello-protocol": connect::hello_protocol,
     "connect-agent-unknown": connect::agent_unknown,
     "connect-agent-retired": connect::agent_retired,
+    "connect-diverged": connect::diverged,
+    "connect-diverged-meanwhile": connect::diverged_meanwhile,
     "batch-not-a-leaf": batch::not_a_leaf,
     "batch-leaf-version": batch::leaf_version,
     "batch-leaf-too-large": batch::leaf_too_large,
@@ -102,6 +106,7 @@ cases! {
     "apply-too-large": operate::too_large,
     "apply-author-too-long": operate::author_too_long,
     "apply-faults": operate::faults,
+    "apply-diverged": operate::diverged,
     "token-agent-name": operate::token_agent_name,
     "token-ttl-zero": operate::token_ttl_zero,
     "retire-unknown-agent": operate::retire_unknown_agent,
@@ -115,6 +120,7 @@ async fn every_refusal_says_what_its_golden_file_says() {
         let mut world = World::new().await;
         let told = call(&mut world).await;
         faults.extend(compare(name, &steady(&told)));
+        world.has_counted(name, &told);
         world.still_takes_a_good_batch(name).await;
         world.gateway.stop().await;
     }
@@ -136,6 +142,15 @@ impl World {
         let gateway = bench.open().await;
         let agent = RawAgent::registered(&mut bench, "web-1", 1);
         World { bench, gateway, agent }
+    }
+
+    /// The slug in the answer is the slug in the metric.
+    fn has_counted(&self, case: &str, told: &str) {
+        let Some(slug) = told.lines().find_map(|line| line.strip_prefix("slug: ")) else { return };
+        let counts = self.gateway.counters.snapshot();
+        let counted =
+            counts.keys().any(|(event, name)| *event != Event::Connection && *name == slug);
+        assert!(counted, "{case}: answered {slug}, counted {counts:?}");
     }
 
     async fn still_takes_a_good_batch(&mut self, case: &str) {

@@ -10,7 +10,7 @@ use proofmark_evidence::{AgentName, Hash, SigningKey, sha256};
 use super::clock::Clock;
 use super::plan::Plan;
 use super::report::percentile;
-use super::series::Series;
+use super::series::{Series, Whose};
 
 /// Each figure is measured for so long.
 const MEASURE_US: u64 = 500_000;
@@ -42,7 +42,8 @@ pub(super) fn measure(dir: &Path, plan: &Plan) -> Result<Floor, String> {
     let (public, signature) = (key.public(), key.sign(&MESSAGE));
     let block = vec![7_u8; HASH_BYTES];
     let agent = AgentName::parse("load-1").map_err(|fault| fault.to_string())?;
-    let mut series = Series::new((Hash::ZERO, agent, 1, key), plan, NOW_MS)?;
+    let whose = Whose { log_id: Hash::ZERO, agent, epoch: 1, key };
+    let mut series = Series::new(whose, plan, NOW_MS)?;
     let sealed = series.seal_next(NOW_MS)?;
     let (flush_p50_us, flush_p99_us) = flushes(&dir.join("flushes"))?;
     Ok(Floor {

@@ -2,12 +2,13 @@
 //! run, holds exactly what was acknowledged.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use serde_json::Value;
 
 use super::load::Tally;
-use crate::installation::{Installation, path};
-use crate::{api, program};
+use crate::installation::{Installation, SETTLE, path};
+use crate::{api, program, wait};
 
 /// What the replicas counted since their start, summed over them: batches by how they were answered,
 /// and the Raft log's entries and flushes.
@@ -79,6 +80,10 @@ pub(super) struct Proof {
 /// Waits until all is published and all roots are equal, stops the cluster, verifies one replica's
 /// log and holds it against what every agent was told.
 pub(super) fn prove(cluster: &mut Installation, tallies: &[Tally]) -> Result<Proof, String> {
+    for replica in &cluster.replicas {
+        let what = format!("every acknowledged result on {}", replica.name);
+        wait::until(&what, SETTLE, || has_all(replica.http, tallies));
+    }
     cluster.settled_roots();
     for at in 0..cluster.replicas.len() {
         cluster.stop_replica(at);
@@ -108,6 +113,18 @@ pub(super) fn prove(cluster: &mut Installation, tallies: &[Tally]) -> Result<Pro
         slo_reports: number(&report["slo"]["compared"])?,
         cosigners: report["cosigners"].as_array().map_or(0, Vec::len),
     })
+}
+
+/// Whether a replica shows every agent where it was acknowledged. Views lag by up to a second, and
+/// the log's size is of the same view: before this it may look settled at an older size.
+fn has_all(http: SocketAddr, tallies: &[Tally]) -> Option<()> {
+    let agents = api::json(http, "/api/v1/agents")?;
+    let agents = agents.as_array()?;
+    let has = |tally: &Tally| {
+        let row = agents.iter().find(|row| row["name"] == tally.agent.as_str());
+        row.is_some_and(|row| row["next_seq"] == tally.seq_end)
+    };
+    tallies.iter().all(has).then_some(())
 }
 
 /// From 1 to the last acknowledged, each number once: neither lost nor doubled nor unasked for.

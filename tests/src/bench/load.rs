@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use proofmark_agent::Clock as AgentClock;
 use proofmark_agent::identity::{Identity, IdentityConfig};
@@ -16,8 +17,9 @@ use tokio::task::JoinSet;
 
 use super::clock::Clock;
 use super::plan::Plan;
-use super::series::Series;
+use super::series::{Series, Whose};
 use crate::installation::Installation;
+use crate::wait;
 
 /// Batches signed ahead of their sending, for each agent.
 const SEALED_AHEAD: usize = 4;
@@ -69,13 +71,18 @@ impl Load {
             .map_err(|why| why.to_string())?;
         let (stop, stopped) = watch::channel(false);
         let clock = Clock::start();
-        let mut agents = JoinSet::new();
         let addresses: Vec<String> =
             cluster.replicas.iter().map(|replica| replica.grpc.to_string()).collect();
+        let mut enrolled = Vec::new();
         for at in 0..plan.agents {
-            let name = format!("load-{at}");
-            let identity = runtime.block_on(enrol(cluster, &name, &addresses))?;
-            let signed = start_signer(&identity, plan)?;
+            let identity = runtime.block_on(enrol(cluster, &format!("load-{at}"), &addresses))?;
+            let series = Series::new(Whose::from(&identity), plan, AgentClock::system().unix_ms())?;
+            enrolled.push((identity, series));
+        }
+        wait::let_pass(Duration::from_secs(plan.backlog_s));
+        let mut agents = JoinSet::new();
+        for (at, (identity, series)) in enrolled.into_iter().enumerate() {
+            let signed = start_signer(series)?;
             let agent = Agent {
                 identity: Arc::new(identity),
                 addresses: addresses.clone(),
@@ -132,11 +139,8 @@ async fn enrol(
 }
 
 /// One thread that signs this agent's batches, a few ahead; it ends with its receiver.
-fn start_signer(identity: &Identity, plan: &Plan) -> Result<mpsc::Receiver<Signed>, String> {
+fn start_signer(mut series: Series) -> Result<mpsc::Receiver<Signed>, String> {
     let clock = AgentClock::system();
-    let whose =
-        (identity.log_id(), identity.agent.clone(), identity.epoch, identity.signing_key.clone());
-    let mut series = Series::new(whose, plan, clock.unix_ms())?;
     let (sender, receiver) = mpsc::channel(SEALED_AHEAD);
     let sign = move || {
         let mut is_wanted = true;

@@ -6,6 +6,9 @@ pub struct Plan {
     /// Measured time, after the warm-up.
     pub seconds: u64,
     pub warm_up_s: u64,
+    /// Time between enrolment and the first batch: so many seconds of results wait, as after an
+    /// outage, and are new to the objectives when they come.
+    pub backlog_s: u64,
     /// Load agents, each with an identity and a stream of its own, spread over the replicas.
     pub agents: usize,
     /// Results in each batch.
@@ -19,12 +22,21 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Plan {
-        Plan { seconds: 20, warm_up_s: 5, agents: 8, results: 100, checks: 900, in_flight: 8 }
+        Plan {
+            seconds: 20,
+            warm_up_s: 5,
+            backlog_s: 0,
+            agents: 8,
+            results: 100,
+            checks: 900,
+            in_flight: 8,
+        }
     }
 }
 
 pub const USAGE: &str = "cargo xtask bench ingest [--seconds N=20] [--agents N=8] \
-    [--results N=100] [--checks N=900] [--in-flight N=8] [--warm-up N=5]";
+    [--results N=100] [--checks N=900] [--in-flight N=8] [--warm-up N=5] \
+    [--backlog N=0]";
 
 impl Plan {
     /// Reads flags with their values.
@@ -36,6 +48,7 @@ impl Plan {
             match flag.as_str() {
                 "--seconds" => plan.seconds = within(flag, number, 1, 3_600)?,
                 "--warm-up" => plan.warm_up_s = within(flag, number, 1, 600)?,
+                "--backlog" => plan.backlog_s = within(flag, number, 0, 3_600)?,
                 "--agents" => plan.agents = within(flag, number, 1, 500)? as usize,
                 "--results" => plan.results = within(flag, number, 1, 4_096)? as usize,
                 "--checks" => plan.checks = within(flag, number, 1, 900)? as usize,

@@ -36,8 +36,8 @@ fn write_all(text: &mut String, findings: &Findings<'_>) -> std::fmt::Result {
     writeln!(
         text,
         "{} agents, {} batches in flight each, {} checks at 1 s each; {seconds:.1} s after {} s of \
-         warm-up",
-        plan.agents, plan.in_flight, plan.checks, plan.warm_up_s
+         warm-up, {} s of backlog",
+        plan.agents, plan.in_flight, plan.checks, plan.warm_up_s, plan.backlog_s
     )?;
     let floor = &findings.floor;
     writeln!(

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use proofmark_agent::identity::Identity;
 use proofmark_evidence::{
     AgentName, BatchDraft, CheckName, CheckRef, CheckResult, Coverage, FailReason, Hash,
     MeasurementKind, Outcome, SealedBatch, SigningKey,
@@ -51,12 +52,28 @@ fn check_name(at: usize) -> String {
     format!("load-{at}")
 }
 
+/// Who signs, for which log.
+pub(super) struct Whose {
+    pub(super) log_id: Hash,
+    pub(super) agent: AgentName,
+    pub(super) epoch: u64,
+    pub(super) key: SigningKey,
+}
+
+impl From<&Identity> for Whose {
+    fn from(identity: &Identity) -> Whose {
+        Whose {
+            log_id: identity.log_id(),
+            agent: identity.agent.clone(),
+            epoch: identity.epoch,
+            key: identity.signing_key.clone(),
+        }
+    }
+}
+
 /// One agent's results, and its place in its own sequence.
 pub(super) struct Series {
-    log_id: Hash,
-    agent: AgentName,
-    epoch: u64,
-    key: SigningKey,
+    whose: Whose,
     groups: Vec<Group>,
     results: usize,
     turn: usize,
@@ -74,29 +91,18 @@ struct Group {
 }
 
 impl Series {
-    pub(super) fn new(
-        identity: (Hash, AgentName, u64, SigningKey),
-        plan: &Plan,
-        now_ms: u64,
-    ) -> Result<Series, String> {
-        let (log_id, agent, epoch, key) = identity;
+    pub(super) fn new(whose: Whose, plan: &Plan, now_ms: u64) -> Result<Series, String> {
         let names: Vec<String> = (0..plan.checks).map(check_name).collect();
         let rows = ROWS_MAX.min(plan.results);
-        let groups = names.chunks(rows).map(|names| Group::new(names, &agent, now_ms));
-        let groups = groups.collect::<Result<_, _>>()?;
-        let (results, previous) = (plan.results, Hash::ZERO);
-        let (turn, seq_next, repeated) = (0, 1, 0);
+        let groups = names.chunks(rows).map(|names| Group::new(names, &whose.agent, now_ms));
         Ok(Series {
-            log_id,
-            agent,
-            epoch,
-            key,
-            groups,
-            results,
-            turn,
-            seq_next,
-            previous,
-            repeated,
+            groups: groups.collect::<Result<_, _>>()?,
+            whose,
+            results: plan.results,
+            turn: 0,
+            seq_next: 1,
+            previous: Hash::ZERO,
+            repeated: 0,
         })
     }
 
@@ -106,9 +112,9 @@ impl Series {
         let (base_second, results, repeated) = group.take(self.results, now_ms);
         let count = results.len() as u64;
         let draft = BatchDraft {
-            log_id: self.log_id,
-            agent: self.agent.clone(),
-            epoch: self.epoch,
+            log_id: self.whose.log_id,
+            agent: self.whose.agent.clone(),
+            epoch: self.whose.epoch,
             seq_first: self.seq_next,
             base_time_ms: base_second * INTERVAL_MS,
             checks: group.checks.clone(),
@@ -117,7 +123,7 @@ impl Series {
             seen: None,
             results,
         };
-        let batch = draft.seal(&self.key).map_err(|fault| fault.to_string())?;
+        let batch = draft.seal(&self.whose.key).map_err(|fault| fault.to_string())?;
         self.turn = (self.turn + 1) % self.groups.len();
         self.seq_next += count;
         self.previous = batch.leaf.header_hash();
@@ -175,8 +181,9 @@ mod tests {
 
     fn series(plan: &Plan, now_ms: u64) -> Series {
         let agent = AgentName::parse("load-1").expect("a label");
-        let identity = (Hash([1; 32]), agent, 1, SigningKey::from_seed([1; 32]));
-        Series::new(identity, plan, now_ms).expect("valid names")
+        let key = SigningKey::from_seed([1; 32]);
+        let whose = Whose { log_id: Hash([1; 32]), agent, epoch: 1, key };
+        Series::new(whose, plan, now_ms).expect("valid names")
     }
 
     /// Every batch follows the one before, every result lies on its grid and not too far ahead.

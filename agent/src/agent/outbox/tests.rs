@@ -181,7 +181,7 @@ fn batches_on_another_chain_are_set_aside_and_told_as_lost() {
     spool.extend(spool_of(3, end_of(&common)));
     let mut world = World::on(spool, None);
     world.welcome(chain_after(&theirs.batch).expect("a batch"));
-    assert_eq!(world.lost, [Lost { since_ms: 2_000, until_ms: UNTIL_MS }]);
+    assert_eq!(world.lost, [Lost { since_ms: Some(2_000), until_ms: UNTIL_MS }]);
     assert!(world.measure());
     assert_eq!(world.sent, [7]);
 }
@@ -189,7 +189,7 @@ fn batches_on_another_chain_are_set_aside_and_told_as_lost() {
 #[test]
 fn after_damage_nothing_is_sealed_until_a_welcome_confirms_the_loss() {
     let spool = spool_of(2, start());
-    let lost = Lost { since_ms: 2_001, until_ms: 3_000 };
+    let lost = Lost { since_ms: Some(2_001), until_ms: 3_000 };
     let mut world = World::on(spool.clone(), Some(lost));
     assert!(!world.measure());
     world.welcome(end_of(&spool[..1]));
@@ -201,11 +201,27 @@ fn after_damage_nothing_is_sealed_until_a_welcome_confirms_the_loss() {
 #[test]
 fn after_damage_of_what_had_arrived_nothing_is_lost() {
     let whole = spool_of(4, start());
-    let lost = Lost { since_ms: 2_001, until_ms: 3_000 };
+    let lost = Lost { since_ms: Some(2_001), until_ms: 3_000 };
     let mut world = World::on(whole[..2].to_vec(), Some(lost));
     world.welcome(end_of(&whole));
     assert!(world.measure());
     assert_eq!((world.sent, world.lost), (vec![9], vec![]));
+}
+
+/// Also when the aggregator has nothing at all: something was there.
+#[test]
+fn after_damage_of_everything_the_loss_is_told_and_the_chain_joined() {
+    for theirs in [end_of(&spool_of(2, start())), start()] {
+        let lost = Lost { since_ms: None, until_ms: 3_000 };
+        let mut world = World::on(vec![], Some(lost));
+        assert!(!world.measure());
+        world.welcome(theirs);
+        assert_eq!(world.lost, [lost]);
+        assert!(world.measure());
+        assert_eq!(world.sent, [theirs.next_seq]);
+        world.welcome(end_of(&world.spool));
+        assert_eq!(world.lost, [lost], "told once");
+    }
 }
 
 #[test]
@@ -215,7 +231,7 @@ fn a_batch_that_will_never_be_taken_is_replaced_under_its_own_numbers() {
     world.welcome(end_of(&spool[..1]));
     world.outbox.discard_oldest();
     world.work();
-    assert_eq!(world.lost, [Lost { since_ms: 2_000, until_ms: UNTIL_MS }]);
+    assert_eq!(world.lost, [Lost { since_ms: Some(2_000), until_ms: UNTIL_MS }]);
     assert_eq!(world.outbox.chain_to_seal(), Some(end_of(&spool[..1])));
     assert!(world.measure());
     assert_eq!(world.sent, [3, 5, 3]);
@@ -228,7 +244,7 @@ fn a_batch_on_its_way_to_disk_is_lost_with_the_chain_it_was_made_for() {
     let chain = world.outbox.chain_to_seal().expect("known from the spool");
     world.outbox.sealed(seal(&chain, 9_000), 9_000, 9_002);
     world.welcome(end_of(&spool));
-    assert_eq!(world.lost, [Lost { since_ms: 9_000, until_ms: 9_002 }]);
+    assert_eq!(world.lost, [Lost { since_ms: Some(9_000), until_ms: 9_002 }]);
     assert!(world.measure());
     assert_eq!(world.sent, [11]);
 }
@@ -244,7 +260,7 @@ fn a_batch_that_cannot_be_written_is_tried_again_with_the_same_bytes() {
     let Some(Order::Append(first)) = outbox.next_order() else { panic!("an append") };
     let fault = SpoolFault::Full { expected: 1, got: 2 };
     outbox.report(Report::NotAppended { record: first, fault });
-    assert!(outbox.chain_to_seal().is_none() && !outbox.is_durable());
+    assert!(outbox.chain_to_seal().is_none() && outbox.unwritten() == 1);
     outbox.retry();
     let Some(Order::Append(second)) = outbox.next_order() else { panic!("an append") };
     assert_eq!(second, record);

@@ -3,7 +3,8 @@
 //!
 //! Who trusts it: this replica alone, and entirely. What it confirmed to its peers must be here
 //! after any crash. A log that is damaged anywhere but in its unfinished last record does not open,
-//! and the node is rebuilt under a new id. Nothing is ever purged in this version.
+//! and the replica stays out (OPERATING.md, "One replica is broken"). Nothing is ever purged in
+//! this version.
 //!
 //! Why not `raft-engine`: it cuts its last file off at the first damaged record header, whatever
 //! follows, and goes on with a warning; confirmed entries after that would be gone in silence.
@@ -92,7 +93,7 @@ pub enum LogStoreFault {
     InUse { dir: String },
     #[error("{file}: the raft log of another cluster or node: expected {expected:?}, got {got:?}")]
     Identity { file: String, expected: LogIdentity, got: LogIdentity },
-    /// The disk lost or changed what was durable. Rebuild the node under a new id.
+    /// The disk lost or changed what was durable (OPERATING.md, "One replica is broken").
     #[error("{file}: raft log damaged at byte {offset}: {what} cannot be read")]
     Damaged { file: String, offset: u64, what: &'static str },
     #[error("{path}: {cause}")]

@@ -75,7 +75,8 @@ fn a_wrong_leader_stops_nobody_and_a_right_one_stops_the_wrong_replica() {
 
     group.cores[2].propose_seal();
     group.settle();
-    let published = |group: &Group<'_>| group.cores.each_ref().map(|core| core.status().published_size);
+    let published =
+        |group: &Group<'_>| group.cores.each_ref().map(|core| core.status().published_size);
     assert_eq!(published(&group), [0, 0, 0], "node 3 alone confirms its root");
     assert_eq!(group.diverged(), [false, false, false], "nobody knows yet who is wrong");
 

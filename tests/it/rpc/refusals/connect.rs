@@ -73,3 +73,19 @@ pub(super) async fn agent_retired(world: &mut World) -> String {
     assert_eq!(world.bench.consensus.apply(&Command::Retire { agent }), Reply::Retired);
     world.refused_first(hello(world)).await
 }
+
+pub(super) async fn diverged(world: &mut World) -> String {
+    world.bench.diverged.send_replace(true);
+    let told = world.refused_first(hello(world)).await;
+    world.bench.diverged.send_replace(false);
+    told
+}
+
+/// On a stream that was welcomed before: it ends, and the agent goes to another replica.
+pub(super) async fn diverged_meanwhile(world: &mut World) -> String {
+    let mut stream = RawStream::welcomed(&world.gateway, &world.bench, &world.agent).await;
+    world.bench.diverged.send_replace(true);
+    let told = tell_answer(stream.next().await);
+    world.bench.diverged.send_replace(false);
+    told
+}

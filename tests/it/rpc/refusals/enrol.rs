@@ -106,3 +106,11 @@ pub(super) async fn no_leader(world: &mut World) -> String {
     world.bench.consensus.script(ProposalOutcome::NotLeader { leader: None });
     ask(world, request).await
 }
+
+pub(super) async fn diverged(world: &mut World) -> String {
+    let request = good(world);
+    world.bench.diverged.send_replace(true);
+    let told = ask(world, request).await;
+    world.bench.diverged.send_replace(false);
+    told
+}

@@ -73,3 +73,10 @@ pub(super) async fn retire_busy(world: &mut World) -> String {
     world.bench.consensus.script(ProposalOutcome::Busy { retry_after_ms: 75 });
     refused_retire(world, "web-1").await
 }
+
+pub(super) async fn diverged(world: &mut World) -> String {
+    world.bench.diverged.send_replace(true);
+    let told = refused_apply(world, apply_of("a: 1")).await;
+    world.bench.diverged.send_replace(false);
+    told
+}
