@@ -381,13 +381,17 @@ const _: () = {
     // The largest batch fits a request, and a command; so does the largest apply, which becomes a
     // payload blob besides.
     let batch_bytes = LEAF_BYTES_MAX + PAYLOAD_BYTES_MAX + FRAMING_BYTES;
-    assert!(batch_bytes <= REQUEST_BYTES_MAX && batch_bytes <= ENTRY_COMMANDS_BYTES_MAX);
+    assert!(batch_bytes <= REQUEST_BYTES_MAX);
+    assert!(batch_bytes <= ENTRY_COMMANDS_BYTES_MAX);
     let apply_bytes = APPLY_BYTES_MAX + FRAMING_BYTES;
-    assert!(apply_bytes <= REQUEST_BYTES_MAX && apply_bytes <= ENTRY_COMMANDS_BYTES_MAX);
-    assert!(APPLY_BYTES_MAX <= BLOB_BYTES_MAX && PAYLOAD_BYTES_MAX <= BLOB_BYTES_MAX);
+    assert!(apply_bytes <= REQUEST_BYTES_MAX);
+    assert!(apply_bytes <= ENTRY_COMMANDS_BYTES_MAX);
+    assert!(APPLY_BYTES_MAX <= BLOB_BYTES_MAX);
+    assert!(PAYLOAD_BYTES_MAX <= BLOB_BYTES_MAX);
 
     // Frames and forwards are filled until they reach their bound, so one item may lie beyond it.
     let appends_bytes = MESSAGE_ENTRIES_BYTES_MAX as usize + ENTRY_BYTES + FRAMING_BYTES;
     let forward_bytes = FORWARD_BYTES_MAX + ENTRY_COMMANDS_BYTES_MAX + 8 * ENTRY_COMMANDS_MAX;
-    assert!(appends_bytes <= PEER_RPC_BYTES_MAX && forward_bytes <= PEER_RPC_BYTES_MAX);
+    assert!(appends_bytes <= PEER_RPC_BYTES_MAX);
+    assert!(forward_bytes <= PEER_RPC_BYTES_MAX);
 };

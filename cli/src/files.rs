@@ -38,7 +38,9 @@ fn collect(path: &Path, files: &mut Vec<SpecFile>) -> Result<(), Failure> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(fault)?;
     paths.sort();
-    for inner in paths.iter().filter(|inner| inner.is_dir() || is_yaml(inner)) {
+    // A link to a folder is not followed: it may lead round in a circle.
+    let paths = paths.iter().filter(|inner| !(inner.is_dir() && inner.is_symlink()));
+    for inner in paths.filter(|inner| inner.is_dir() || is_yaml(inner)) {
         collect(inner, files)?;
     }
     Ok(())
@@ -72,6 +74,7 @@ mod tests {
         }
         std::fs::create_dir(dir.path().join("c")).unwrap();
         std::fs::write(dir.path().join("c/d.yaml"), "d").unwrap();
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("c/round.yaml")).unwrap();
         let files = read_all(&[dir.path().to_owned()]).unwrap();
         let texts: Vec<&str> = files.iter().map(|file| file.text.as_str()).collect();
         assert_eq!(texts, ["a", "b", "d"]);

@@ -35,7 +35,7 @@ async fn serve(layout: Layout) -> Done {
     }
     first_leaf(&nodes[0].views().clone()).await?;
     let access = Access::open(&layout.operator())?;
-    let spec = starter::apply_once(&layout, &nodes[0], &access).await?;
+    let spec = starter::apply_once(&layout, &access).await?;
     let token = layout.token_if_needed(&access).await?;
     let (stop, stopped) = watch::channel(false);
     let (enrolled, agent_ready) = watch::channel(false);

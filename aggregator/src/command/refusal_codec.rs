@@ -150,9 +150,7 @@ impl Refusal {
             },
             UNKNOWN_AGENT => Self::UnknownAgent { agent: take_agent(input)? },
             RETIRED_AGENT => Self::RetiredAgent { agent: take_agent(input)? },
-            WRONG_KEY => {
-                Self::WrongKey { expected: take_key_id(input)?, got: take_key_id(input)? }
-            }
+            WRONG_KEY => Self::WrongKey { expected: take_key_id(input)?, got: take_key_id(input)? },
             WRONG_LOG => Self::WrongLog {
                 expected: take_hash(input, "expected")?,
                 got: take_hash(input, "got")?,

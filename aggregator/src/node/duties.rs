@@ -1,5 +1,5 @@
-//! What a replica does unasked. The leader begins the log, lets time pass, asks for seals; every one
-//! proposes its cosignatures; one that must not lead gives leadership away.
+//! What a replica does unasked. The leader begins the log, lets time pass, asks for seals; every
+//! one proposes its cosignatures; one that must not lead gives leadership away.
 //!
 //! Each is a command like any other; a second leader that does the same a moment later changes
 //! nothing that the state does not allow. A duty that gets no answer is simply done again, and no

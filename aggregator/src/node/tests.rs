@@ -170,6 +170,33 @@ async fn the_page_the_api_and_the_log_are_served() {
     node.stop().await.unwrap();
 }
 
+/// It cosigned another root once: it may not sign this log, and says so to whoever asks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_diverged_replica_is_read_and_serves_nobody() {
+    let place = Place::new();
+    let config = place.config();
+    init(&config, None, Clock::system().unix_ms()).unwrap();
+    let (origin, root) = (config.origin.clone(), proofmark_evidence::sha256(b"another log"));
+    let signed = proofmark_evidence::Checkpoint { origin, size: 1, root };
+    std::fs::write(config.signed_file(), signed.to_text()).unwrap();
+
+    let node = place.start().await;
+    let mut diverged = node.views().diverged.clone();
+    let told = tokio::time::timeout(PATIENCE, diverged.wait_for(|raised| *raised)).await;
+    told.expect("its first seal is one it may not sign").unwrap();
+    let http = node.addresses().http;
+    let check = async |path: &str, status: u16, part: &str| {
+        let (got, body) = get(http, path).await;
+        assert_eq!(got, status, "{path}: {body}");
+        assert!(body.contains(part), "{path}: expected {part:?} in {body}");
+    };
+    check("/healthz", 503, "diverged").await;
+    check("/metrics", 200, "proofmark_serving 0").await;
+    check("/api/v1/health", 200, "\"status\":\"diverged\"").await;
+    check("/log/policy", 200, "quorum").await;
+    node.stop().await.unwrap();
+}
+
 async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();

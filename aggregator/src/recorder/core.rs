@@ -151,8 +151,8 @@ impl Core {
 
     /// Compares the own root, makes everything below it durable, promises, signs.
     ///
-    /// A seal is one replica's word: another root in it is not confirmed, and says nothing yet about
-    /// which of the two is wrong. That is for the majority: see [`Core::publish`].
+    /// A seal is one replica's word: another root in it is not confirmed, and says nothing yet
+    /// about which of the two is wrong. That is for the majority: see [`Core::publish`].
     fn seal(&mut self, size: u64, root: Hash) -> Done {
         if size <= self.published_size() {
             return Ok(()); // a replay: what is published was compared when the log was opened

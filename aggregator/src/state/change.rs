@@ -9,7 +9,7 @@ use super::agents::NewLife;
 use super::effect::{Effect, NewLeaf};
 use super::genesis::{Genesis, SpecLeaf};
 use super::specs::SpecText;
-use super::tokens::{TokenVerdict, Spent, Token};
+use super::tokens::{Spent, Token, TokenVerdict};
 use super::{Applied, State};
 use crate::command::{Refusal, Reply};
 

@@ -17,8 +17,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 pub use index::{IndexedBatch, RebuildFault, ResultIndex};
-pub use proofmark_slo::RowChange;
 use manifest::{MANIFEST_KEY, Manifest};
+pub use proofmark_slo::RowChange;
 
 /// What was saved: all rows of the state as they were after `applied_index`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,9 +20,14 @@ pub fn build(state: &State) -> StateView {
         spec: spec(state),
         agents: agents.map(|(name, agent)| agent_view(name, agent, &series)).collect(),
         checks: checks(state, &series),
-        objectives: state.ledger().report().iter().map(ObjectiveView::of).collect(),
+        objectives: objectives(state),
         failures: state.failures().iter().map(failure).collect(),
     }
+}
+
+fn objectives(state: &State) -> Vec<ObjectiveView> {
+    let of = |report| ObjectiveView::of(report, state.leaf_count());
+    state.ledger().report().iter().map(of).collect()
 }
 
 fn spec(state: &State) -> SpecView {

@@ -64,7 +64,8 @@ pub struct ViewsReader {
     pub consensus: watch::Receiver<ConsensusStatus>,
     /// The newest published checkpoint, a signed note; empty: none yet.
     pub published: watch::Receiver<Arc<str>>,
-    /// Raised by the recorder, until a restart, when this replica's log differs from the majority's.
+    /// Raised by the recorder, until a restart, when this replica's log differs from the
+    /// majority's.
     pub diverged: watch::Receiver<bool>,
 }
 

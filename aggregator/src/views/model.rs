@@ -106,6 +106,8 @@ pub struct ObjectiveView {
     pub since_ms: u64,
     /// The window ends here; always a multiple of 10 s.
     pub as_of_ms: u64,
+    /// Made from the log's first so many leaves: with them a stranger recomputes every field.
+    pub log_size: u64,
     /// Runs, by what is known of them.
     pub good: u64,
     pub bad: u64,

@@ -7,7 +7,8 @@ use super::model::{BurnView, CauseView, CountsView, IntervalView, ObjectiveView}
 impl ObjectiveView {
     /// What the API shows of `report`. An auditor's tool makes the same view of its own
     /// recomputed report, so that served and recomputed numbers compare field by field.
-    pub fn of(report: &SloReport) -> Self {
+    /// `log_size`: the leaves that the report was made from, the first ones of the log.
+    pub fn of(report: &SloReport, log_size: u64) -> Self {
         let causes = report
             .causes
             .iter()
@@ -21,6 +22,7 @@ impl ObjectiveView {
             window_ms: report.window_ms,
             since_ms: report.since_ms,
             as_of_ms: report.as_of_ms,
+            log_size,
             good: report.counts.good,
             bad: report.counts.bad,
             unknown: report.counts.unknown,

@@ -11,7 +11,12 @@ use crate::say;
 
 pub fn run(proof: &Path, policy: &Path) -> Done {
     let policy = read_policy(policy)?;
-    let text = files::read(proof)?.text;
+    // A proof that is not even text is a proof that does not check.
+    let text = files::read(proof).map_err(|failure| match proof.is_file() {
+        true => Failure::new(Exit::Evidence, failure.message),
+        false => failure,
+    });
+    let text = text?.text;
     let proven = check_proof(&text, &policy).map_err(|why| {
         Failure::new(Exit::Evidence, format!("{}: {}: {why}", proof.display(), why.slug()))
     })?;

@@ -2,6 +2,7 @@
 
 mod check;
 mod prove;
+mod served;
 mod source;
 mod verify;
 

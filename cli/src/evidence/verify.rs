@@ -2,16 +2,14 @@
 
 use std::path::Path;
 
-use proofmark_aggregator::views::model::ObjectiveView;
 use proofmark_evidence::{Report, verify_log, verify_log_unpinned};
-use proofmark_slo::Replay;
 use serde_json::{Value, json};
 
 use super::read_policy;
+use super::served::{Numbers, Served};
 use super::source::Source;
 use crate::args::Output;
-use crate::exit::{Done, Exit, Failure};
-use crate::files;
+use crate::exit::{Done, Exit};
 use crate::say;
 
 /// What was found, about the log and about the numbers.
@@ -21,62 +19,35 @@ struct Verdict {
     pinned: bool,
 }
 
-/// Served SLO numbers held against recomputed ones.
-struct Numbers {
-    /// Reports in the log, and served ones, that were recomputed.
-    compared: u64,
-    mismatches: Vec<String>,
-}
-
 pub fn run(log: &str, policy: Option<&Path>, served: Option<&Path>, output: Output) -> Done {
     let source = Source::open(log)?;
-    let mut replay = Replay::new();
+    let mut served = Served::new(served)?;
     let report = match policy {
-        Some(path) => verify_log(&source, &read_policy(path)?, &mut replay),
-        None => verify_log_unpinned(&source, &mut replay),
+        Some(path) => verify_log(&source, &read_policy(path)?, &mut served),
+        None => verify_log_unpinned(&source, &mut served),
     };
-    let slo = numbers(&mut replay, served)?;
+    let slo = served.finish(report.size);
     let verdict = Verdict { report, slo, pinned: policy.is_some() };
     match output {
         Output::Json => println!("{:#}", as_json(&verdict)),
         Output::Text => print!("{}", as_text(&verdict)),
     }
-    let sound = verdict.report.is_sound() && verdict.slo.mismatches.is_empty();
-    Ok(if sound { Exit::Ok } else { Exit::Evidence })
+    Ok(verdict.exit())
 }
 
-fn numbers(replay: &mut Replay, served: Option<&Path>) -> Result<Numbers, Failure> {
-    let mut numbers = Numbers {
-        compared: replay.reports_checked(),
-        mismatches: replay.mismatches().iter().map(ToString::to_string).collect(),
-    };
-    if let Some(path) = served {
-        for objective in read_served(path)? {
-            numbers.compared += 1;
-            numbers.mismatches.extend(compare(replay, &objective));
+impl Verdict {
+    fn is_sound(&self) -> bool {
+        self.report.is_sound() && self.slo.mismatches.is_empty()
+    }
+
+    /// A served number that is newer than this copy can be judged by a newer copy.
+    fn exit(&self) -> Exit {
+        match self.is_sound() {
+            false => Exit::Evidence,
+            true if self.slo.not_covered > 0 => Exit::Unavailable,
+            true => Exit::Ok,
         }
     }
-    Ok(numbers)
-}
-
-fn read_served(path: &Path) -> Result<Vec<Value>, Failure> {
-    let fault = |why: String| Failure::new(Exit::Usage, format!("{}: {why}", path.display()));
-    let text = files::read(path)?.text;
-    match serde_json::from_str(&text).map_err(|why| fault(why.to_string()))? {
-        Value::Array(objectives) => Ok(objectives),
-        Value::Object(objective) => Ok(vec![Value::Object(objective)]),
-        _ => Err(fault("expected what `get slo -o json` prints, got other JSON".into())),
-    }
-}
-
-/// None when the served objective is what the log's results give at its `as_of_ms`.
-fn compare(replay: &mut Replay, served: &Value) -> Option<String> {
-    let name = served["name"].as_str().unwrap_or("?").to_owned();
-    let as_of_ms = served["as_of_ms"].as_u64().unwrap_or(0);
-    let reports = replay.report_at(as_of_ms);
-    let recomputed = reports.iter().find(|report| report.slo == name).map(ObjectiveView::of);
-    let recomputed = serde_json::to_value(recomputed).unwrap_or(Value::Null);
-    (recomputed != *served).then(|| format!("slo {name}: served {served}, recomputed {recomputed}"))
 }
 
 fn as_json(verdict: &Verdict) -> Value {
@@ -103,7 +74,10 @@ fn as_json(verdict: &Verdict) -> Value {
         "batches": report.batches, "results": report.results,
         "agents": agents.collect::<Vec<_>>(), "cosigners": cosigners.collect::<Vec<_>>(),
         "faults": faults.collect::<Vec<_>>(), "faults_count": report.faults_count,
-        "slo": {"compared": verdict.slo.compared, "mismatches": verdict.slo.mismatches},
+        "slo": {
+            "compared": verdict.slo.compared, "mismatches": verdict.slo.mismatches,
+            "not_covered": verdict.slo.not_covered,
+        },
     })
 }
 
@@ -127,10 +101,9 @@ fn as_text(verdict: &Verdict) -> String {
 
 fn summary(verdict: &Verdict) -> String {
     let report = &verdict.report;
-    let sound = report.is_sound() && verdict.slo.mismatches.is_empty();
     let mut text = format!(
         "{}: {} leaves, {} batches, {} results, root {}\n",
-        if sound { "sound" } else { "NOT SOUND" },
+        if verdict.is_sound() { "sound" } else { "NOT SOUND" },
         report.size,
         report.batches,
         report.results,
@@ -148,6 +121,11 @@ fn summary(verdict: &Verdict) -> String {
         );
     }
     text += &format!("{} SLO reports recomputed\n", verdict.slo.compared);
+    if verdict.slo.not_covered > 0 {
+        let count = verdict.slo.not_covered;
+        text +=
+            &format!("{count} served numbers are newer than this copy of the log: copy again\n");
+    }
     if report.unpublished > 0 {
         text += &format!("{} leaves are not under a checkpoint yet\n", report.unpublished);
     }

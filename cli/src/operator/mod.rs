@@ -71,6 +71,10 @@ pub async fn apply_files(
 /// Prints the token and nothing else: it is meant for a pipe.
 pub fn create_token(agent: Option<&str>, ttl: &str, operator: &OperatorAccess) -> Done {
     let ttl_s = ttl_seconds(ttl)?;
+    // An empty shell variable must not turn a token for one name into one for any.
+    if agent.is_some_and(str::is_empty) {
+        return Err(Failure::new(Exit::Usage, "--agent: expected a name, got empty text"));
+    }
     let access = Access::open(operator)?;
     println!("{}", access::now(token(&access, agent, ttl_s))?);
     Ok(Exit::Ok)

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use proofmark_agent::JoinToken;
 use proofmark_agent::identity::Identity;
 use proofmark_aggregator::config::{Config, Listen, LogFormat, NodeEntry};
+use proofmark_aggregator::identity::NodeIdentity;
 use proofmark_evidence::{AgentName, Origin};
 
 use crate::args::{OperatorAccess, Up};
@@ -61,15 +62,18 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Membership does not change in this version: more replicas need another directory.
+    /// Membership does not change in this version: more replicas need another directory. The
+    /// first replica's keys say how many there are, however far their directories got.
     fn refuse_another_size(&self, count: u16) -> Result<(), Failure> {
-        let exists = |id: u16| self.data.join(format!("aggregator-{id}")).join("raft").exists();
-        let found = (1..=5).filter(|id| exists(*id)).count();
-        if found == 0 || found == usize::from(count) {
+        let Ok(identity) = NodeIdentity::load(&self.replicas[0].identity_dir()) else {
+            return Ok(());
+        };
+        let made = identity.nodes.len();
+        if made == usize::from(count) {
             return Ok(());
         }
         let message = format!(
-            "{}: expected --replicas {found}, as it was made, got --replicas {count}",
+            "{}: expected --replicas {made}, as it was made, got --replicas {count}",
             self.data.display()
         );
         Err(Failure::new(Exit::Storage, message))

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use proofmark_aggregator::node::Node;
-
 use super::Layout;
 use crate::exit::{Exit, Failure};
 use crate::files::SpecFile;
@@ -13,30 +11,47 @@ const STARTER: &str = include_str!("../../../deploy/specs/starter/starter.yaml")
 /// What the starter's `files` check watches until the user points it elsewhere.
 const WATCHED: &str = "Files in this folder are checked by their SHA-256. Change one and look.\n";
 
-/// Writes the spec beside the data, applies it if none is in force, and says where it is.
-pub async fn apply_once(layout: &Layout, node: &Node, access: &Access) -> Result<String, Failure> {
+/// Applies the starter spec if this directory never had it, and says where it lies. The file is
+/// the memory of it: what is in force now may be another spec, or may still be replaying.
+pub async fn apply_once(layout: &Layout, access: &Access) -> Result<String, Failure> {
     let path = layout.data.join("specs").join("starter.yaml");
     let name = path.display().to_string();
-    if node.views().now().state.spec.revision > 0 {
+    if path.exists() {
         return Ok(name);
     }
     let text = filled(layout);
-    write_new(&path, &text)?;
     write_new(&layout.data.join("files").join("README.txt"), WATCHED)?;
-    let file = SpecFile { name: name.clone(), text };
+    let file = SpecFile { name: name.clone(), text: text.clone() };
     operator::apply_files(access, vec![file], false).await?;
+    // A crash here applies the same text once more at the next start: the same spec in force.
+    write_new(&path, &text)?;
     Ok(name)
 }
 
+/// Paths stand in double quotes in the template: any folder's name is a name, never YAML.
 fn filled(layout: &Layout) -> String {
     let first = &layout.replicas[0];
+    let ca_file = first.identity_dir().join("ca.pem").display().to_string();
     let values = [
         ("${HTTP_ADDRESS}", first.listen.http.to_string()),
         ("${GRPC_ADDRESS}", first.listen.grpc.to_string()),
-        ("${CA_FILE}", first.identity_dir().join("ca.pem").display().to_string()),
-        ("${DATA_DIR}", layout.data.display().to_string()),
+        ("${CA_FILE}", escaped(&ca_file)),
+        ("${DATA_DIR}", escaped(&layout.data.display().to_string())),
     ];
     values.iter().fold(STARTER.to_owned(), |text, (name, value)| text.replace(name, value))
+}
+
+/// For the inside of a double-quoted YAML scalar.
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out.push_str(&format!("\\U{:08x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
@@ -48,4 +63,26 @@ fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
         return Ok(());
     }
     std::fs::write(path, text).map_err(fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folders_name_is_never_yaml() {
+        for name in ["plain", "a #1", "a: b", "q\"uote", "back\\slash", "new\nline", "ünï"] {
+            let text = STARTER
+                .replace("${DATA_DIR}", &escaped(name))
+                .replace("${CA_FILE}", &escaped(name))
+                .replace("${HTTP_ADDRESS}", "127.0.0.1:1")
+                .replace("${GRPC_ADDRESS}", "127.0.0.1:1");
+            let source = proofmark_spec::Source { file: "starter.yaml", text: &text };
+            let documents = proofmark_spec::parse(&[source]).unwrap_or_else(|faults| {
+                panic!("{name:?}: {faults}");
+            });
+            let files = documents.checks.iter().find(|check| check.name == "files-integrity");
+            assert_eq!(files.unwrap().probe.target(), format!("{name}/files"));
+        }
+    }
 }
