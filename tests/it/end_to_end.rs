@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use proofmark_evidence::{Checkpoint, Origin, sha256};
 use proofmark_slo::ENROL_LEAD_MS;
 use proofmark_spec::Grid;
 use proofmark_tests::installation::{Agent, Installation, SETTLE, path};
 use proofmark_tests::program::Program;
 use proofmark_tests::target::Target;
-use proofmark_tests::{program, wait};
+use proofmark_tests::{api, program, wait};
 use serde_json::Value;
 
 const CHECKS: usize = 50;
@@ -51,6 +52,49 @@ fn nothing_is_lost_or_doubled_when_leaders_and_agents_die() {
     assert_eq!(counted(&after), expected(&installation, &after), "{after}");
     stop(&mut [&mut steady, &mut cut_off]);
     judge(&mut installation);
+}
+
+/// A replica that cosigned another log once stops itself: agents leave it, it votes and never leads,
+/// and without it the others go on.
+#[test]
+fn a_diverged_replica_is_left_by_agents_and_never_leads() {
+    let target = Target::start();
+    let mut installation = Installation::start(3);
+    installation.apply("checks.yaml", &specs(target.address()));
+    installation.settled_roots();
+    let wrong = 2;
+    installation.stop_replica(wrong);
+    let signed = installation.replicas[wrong].data.join("last_signed");
+    std::fs::write(&signed, signed_elsewhere()).expect("written");
+    installation.start_replica(wrong);
+    wait::until("the next seal to find it", SETTLE, || {
+        let (status, _) = api::get(installation.replicas[wrong].http, "/healthz")?;
+        (status == 503).then_some(())
+    });
+    let told = api::json(installation.replicas[wrong].http, "/api/v1/health").expect("served");
+    assert_eq!(told["status"], "diverged");
+
+    // It is the first address of this agent, which moves on.
+    let addresses: Vec<SocketAddr> = installation.replicas.iter().rev().map(|at| at.grpc).collect();
+    let mut agent = installation.start_agent("cut-off", &addresses);
+    wait_until_accepted(&installation, "cut-off", 100);
+
+    let leader = installation.leader();
+    assert_ne!(leader, wrong, "who diverged has handed leadership away");
+    installation.kill_replica(leader);
+    let next = installation.leader();
+    assert_eq!(next, 1 - leader, "with the vote of the wrong one, the other one");
+    installation.start_replica(leader);
+    wait::until("proven again, by two of three", SETTLE, || {
+        let health = api::json(installation.replicas[next].http, "/api/v1/health")?;
+        (health["published_size"].as_u64() > told["log_size"].as_u64()).then_some(())
+    });
+    agent.stop();
+}
+
+fn signed_elsewhere() -> String {
+    let origin = Origin::parse("proofmark.test/it").expect("an origin");
+    Checkpoint { origin, size: 1, root: sha256(b"another log") }.to_text()
 }
 
 /// The second SIGTERM does not wait for acks that cannot come.

@@ -67,6 +67,8 @@ fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use proofmark_spec::Probe;
+
     use super::*;
 
     #[test]
@@ -81,8 +83,11 @@ mod tests {
             let documents = proofmark_spec::parse(&[source]).unwrap_or_else(|faults| {
                 panic!("{name:?}: {faults}");
             });
-            let files = documents.checks.iter().find(|check| check.name == "files-integrity");
-            assert_eq!(files.unwrap().probe.target(), format!("{name}/files"));
+            let watched = documents.checks.iter().find_map(|check| match &check.probe {
+                Probe::Files(files) => Some(files.path.as_str()),
+                _ => None,
+            });
+            assert_eq!(watched, Some(format!("{name}/files").as_str()));
         }
     }
 }
