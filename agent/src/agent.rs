@@ -17,7 +17,9 @@ use crate::admin;
 use crate::checks::Checks;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::identity::{Identity, IdentityConfig, IdentityFault, JoinToken, TokenFault};
+use crate::identity::{
+    Identity, IdentityConfig, IdentityFault, JoinToken, TokenFault, watch_certificate,
+};
 use crate::metrics::Metrics;
 use crate::schedule::Planned;
 use crate::specs::SpecSet;
@@ -99,6 +101,7 @@ pub async fn run(
     };
     let (spool, damage) = open_spool(&config)?;
     let uplink = uplink::start(uplink_config, identity.clone(), &mut tasks);
+    tasks.spawn(watch_certificate(identity.clone(), clock.clone()));
     let baselines_dir = config.data_dir.join("baselines");
     let checks = Checks::new(clock.clone(), Some(baselines_dir));
     let stopped = Stopped::take(&config.data_dir)?;

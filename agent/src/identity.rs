@@ -25,7 +25,8 @@ use proofmark_evidence::{AgentName, Hash, Origin, Policy, SigningKey};
 use rustls::ClientConfig;
 
 use crate::clock::Clock;
-use crate::limits::CERTIFICATE_WARN_DAYS;
+use crate::limits::{CERTIFICATE_LOOK_MS, CERTIFICATE_WARN_DAYS};
+use crate::uplink::wait;
 
 pub use fault::IdentityFault;
 pub use proofmark_proto::{JoinToken, TokenFault};
@@ -56,6 +57,8 @@ pub struct Identity {
     /// `host:port` of aggregators as told at enrolment.
     pub addresses: Vec<String>,
     tls: Arc<ClientConfig>,
+    /// Unix time in seconds, if the certificate can be read for it.
+    certificate_end_s: Option<i64>,
 }
 
 impl Identity {
@@ -76,7 +79,7 @@ impl Identity {
                 enrolled
             }
         };
-        Identity::new(config.agent, keys, enrolled, clock)
+        Identity::new(config.agent, keys, enrolled)
     }
 
     /// Whether the data directory holds an enrolment: then a start needs no token.
@@ -89,15 +92,14 @@ impl Identity {
         agent: &AgentName,
         keys: files::Keys,
         enrolled: Enrolled,
-        clock: &Clock,
     ) -> Result<Identity, IdentityFault> {
         if enrolled.agent != *agent {
             let (expected, got) = (agent.clone(), enrolled.agent);
             return Err(IdentityFault::OtherAgent { expected, got });
         }
-        warn_when_ending(&enrolled.certificate_pem, clock);
         Ok(Identity {
             tls: tls::mutual(&enrolled.certificate_pem, &keys.tls_key_pem)?,
+            certificate_end_s: tls::not_after_s(&enrolled.certificate_pem),
             agent: enrolled.agent,
             epoch: enrolled.epoch,
             origin: enrolled.origin,
@@ -118,12 +120,45 @@ impl Identity {
     }
 }
 
-/// A certificate that ends takes the agent off the air: say so in time.
-fn warn_when_ending(certificate_pem: &str, clock: &Clock) {
-    let now_s = i64::try_from(clock.unix_ms() / 1000).unwrap_or(i64::MAX);
-    let Some(end_s) = tls::not_after_s(certificate_pem) else { return };
-    let days_left = (end_s - now_s) / 86_400;
-    if days_left < CERTIFICATE_WARN_DAYS {
-        tracing::warn!(days_left, "this agent's TLS certificate ends soon: enrol it again");
+/// A certificate that ends takes the agent off the air: says so in time, and once a day.
+pub(crate) async fn watch_certificate(identity: Arc<Identity>, clock: Clock) {
+    let Some(end_s) = identity.certificate_end_s else { return };
+    loop {
+        if let Some(days_left) = few_days_left(end_s, clock.unix_ms()) {
+            tracing::warn!(
+                days_left,
+                agent = %identity.agent,
+                "this agent's TLS certificate ends soon and is not renewed: stop it, retire it \
+                 (`proofmark agent retire`), move its data directory away, and start it with a \
+                 new token (`proofmark token create`)"
+            );
+        }
+        wait(&clock, CERTIFICATE_LOOK_MS).await;
+    }
+}
+
+/// Whole days until a certificate ends, negative after it has, if they are few.
+fn few_days_left(end_s: i64, now_ms: u64) -> Option<i64> {
+    let now_s = i64::try_from(now_ms / 1_000).unwrap_or(i64::MAX);
+    let days_left = end_s.saturating_sub(now_s).div_euclid(86_400);
+    (days_left < CERTIFICATE_WARN_DAYS).then_some(days_left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_days_of_a_certificate_are_counted() {
+        let end_s = 1_800_000_000;
+        let check = |before_end_s: i64, expect: Option<i64>| {
+            let now_ms = u64::try_from(end_s - before_end_s).expect("after 1970") * 1_000;
+            assert_eq!(few_days_left(end_s, now_ms), expect, "{before_end_s} s before");
+        };
+        check(365 * 86_400, None);
+        check(30 * 86_400, None);
+        check(30 * 86_400 - 1, Some(29));
+        check(1, Some(0));
+        check(-1, Some(-1));
     }
 }

@@ -165,5 +165,10 @@ pub const ENROL_MS_MAX: u64 = 10_000;
 /// agent may start before its aggregators, or while they elect a leader.
 pub const ENROL_ROUNDS_MAX: u32 = 8;
 
-/// Days left on the TLS certificate from which every start warns.
+/// Days left on the TLS certificate from which the agent warns. When none is left it is off the
+/// air: certificates are not renewed yet, so a person must enrol it anew.
 pub const CERTIFICATE_WARN_DAYS: i64 = 30;
+
+/// Time between two looks at the certificate, milliseconds: a warning a day is seen and does not
+/// drown the rest.
+pub const CERTIFICATE_LOOK_MS: u64 = 24 * 60 * 60 * 1_000;

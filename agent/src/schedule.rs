@@ -373,7 +373,7 @@ mod tests {
         let first = grid.next_after(4_999_999);
         take(&mut schedule, first + 5_000);
         schedule.replace(vec![planned("a", 2, 1_000)], first);
-        assert_eq!(due_times(&take(&mut schedule, first + 5_500)), []);
+        assert!(due_times(&take(&mut schedule, first + 5_500)).is_empty());
         assert_eq!(due_times(&take(&mut schedule, first + 6_000)), [first + 6_000]);
     }
 

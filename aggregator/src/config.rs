@@ -10,6 +10,7 @@ use proofmark_evidence::limits::{NODES_COUNT_MAX, ORIGIN_BYTES_MAX};
 use proofmark_spec::Faults;
 use proofmark_spec::form::{Fields, Slug, Value, read_one};
 
+use crate::consensus::log_store::LogStore;
 use crate::consensus::transport::PeerAddress;
 use crate::identity::NodeIdentity;
 
@@ -96,6 +97,11 @@ impl Config {
     /// The recorder's durable memory of what this node cosigned last.
     pub fn signed_file(&self) -> PathBuf {
         self.data_dir.join("last_signed")
+    }
+
+    /// Whether `init` came to its end here: the Raft log is what it makes last.
+    pub fn is_initialised(&self) -> bool {
+        LogStore::exists(&self.raft_dir())
     }
 
     /// Every other replica.

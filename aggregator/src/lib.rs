@@ -8,18 +8,18 @@
 //! This crate never runs a check, never opens an agent's files, never makes a protocol decision
 //! outside [`state`], and never reads the clock outside [`clock`].
 
-pub mod config;
-pub mod limits;
+pub mod admission;
+pub mod api;
 pub mod clock;
+pub mod command;
+pub mod config;
+pub mod consensus;
 pub mod identity;
 pub mod ingest;
-pub mod admission;
-pub mod command;
-pub mod consensus;
-pub mod state;
+pub mod limits;
+pub mod metrics;
+pub mod node;
 pub mod recorder;
+pub mod state;
 pub mod tables;
 pub mod views;
-pub mod metrics;
-pub mod api;
-pub mod node;

@@ -368,6 +368,23 @@ pub const PEER_RESETS_MAX: usize = 64;
 /// Headers of one peer request, in bytes. Larger: the request is refused by HTTP/2.
 pub const PEER_HEADER_BYTES_MAX: u32 = 8 << 10;
 
+// ---- scrubbing ----
+
+/// Between two rounds in which a replica verifies its own evidence, in milliseconds: six hours. A
+/// disk rots slowly, and a round reads everything there is.
+pub const SCRUB_INTERVAL_MS: u64 = 6 * 60 * 60 * 1_000;
+
+/// The pause before each bundle of 256 leaves, in milliseconds: about as long as their signatures
+/// take, so that a round costs half a core at most.
+pub const SCRUB_PAUSE_MS: u64 = 25;
+
+/// How long after a fault the evidence is verified again before it is believed, in milliseconds:
+/// by then a writer that was at work has published.
+pub const SCRUB_RECHECK_MS: u64 = 2_000;
+
+/// How often a replica that has published nothing yet looks whether it has, in milliseconds.
+pub const SCRUB_WAIT_MS: u64 = 200;
+
 // ---- what must fit into what ----
 
 const _: () = {

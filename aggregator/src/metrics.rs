@@ -137,11 +137,21 @@ impl Collector for FromViews {
 
 fn replica(encoder: &mut DescriptorEncoder, views: &Views) -> fmt::Result {
     let silent: u64 = views.state.agents.iter().map(|agent| agent.silent_checks).sum();
-    let gauges: [(&str, &str, u64); 7] = [
+    let gauges: [(&str, &str, u64); 9] = [
         (
             "serving",
             "1 while this replica serves and signs",
             u64::from(views.health.status == "serving"),
+        ),
+        (
+            "evidence_damaged",
+            "1 since a damaged file was found in this replica's evidence",
+            u64::from(views.health.damage.is_some()),
+        ),
+        (
+            "evidence_scrubbed_leaves",
+            "Leaves found whole by the newest scrub",
+            views.health.scrubbed_size,
         ),
         ("leader", "1 on the replica that leads", u64::from(views.health.role == "leader")),
         ("raft_term", "Raft term", views.health.term),

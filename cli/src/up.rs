@@ -129,7 +129,7 @@ fn say(layout: &Layout, nodes: &[Node], spec: &str) {
 fn init_replicas(layout: &Layout) -> Result<(), Failure> {
     let now_ms = Clock::system().unix_ms();
     for (at, config) in layout.replicas.iter().enumerate() {
-        if config.raft_dir().exists() {
+        if config.is_initialised() {
             continue;
         }
         let bundle = layout.replicas[0].identity_dir().join(format!("node-{}.bundle", at + 1));

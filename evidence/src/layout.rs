@@ -1,9 +1,14 @@
 //! The names of a log's files, and where their bytes come from.
 
-use std::io;
+use std::fs::{File, FileType};
+use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use crate::limits::{LEVELS_COUNT_MAX, LOG_FILE_BYTES_MAX, WRITER_WAIT_MS};
+use crate::limits::{
+    ENTRIES_BYTES_MAX, LEVELS_COUNT_MAX, LOG_FILE_BYTES_MAX, NOTE_BYTES_MAX, POLICY_BYTES_MAX,
+    TILE_BYTES_MAX, WRITER_WAIT_MS,
+};
 use crate::tile::{TILE_WIDTH, index_path, parse_index_path};
 
 pub const CHECKPOINT_FILE: &str = "checkpoint";
@@ -68,6 +73,25 @@ impl LogFile {
     }
 }
 
+/// What a file of this name may hold at most, in bytes. Not of its width: that a narrow file is too
+/// long for its name is said better by whoever reads it.
+fn bytes_max(path: &str) -> u64 {
+    match LogFile::parse(path) {
+        Some(LogFile::Tile { .. }) => TILE_BYTES_MAX,
+        Some(LogFile::Entries { .. }) => ENTRIES_BYTES_MAX,
+        Some(LogFile::Payload { .. }) => LOG_FILE_BYTES_MAX,
+        None if path == CHECKPOINT_FILE => NOTE_BYTES_MAX as u64,
+        None if path == POLICY_FILE => POLICY_BYTES_MAX as u64,
+        None => LOG_FILE_BYTES_MAX,
+    }
+}
+
+/// Whether some log has files in a directory of this name. All others are foreign to every log.
+pub(crate) fn is_log_dir(dir: &str) -> bool {
+    let holds = |name: &str| LogFile::parse(&format!("{dir}/{name}")).is_some();
+    dir == "tile" || holds("000") || holds("1")
+}
+
 fn width_suffix(width: u64) -> String {
     if width == TILE_WIDTH { String::new() } else { format!(".p/{width}") }
 }
@@ -83,7 +107,10 @@ pub enum SourceFault {
     NotFound { path: String },
     #[error("{path}: expected at most {expected} bytes, got {got}")]
     TooLarge { path: String, expected: u64, got: u64 },
-    #[error("{path}: {message}")]
+    /// Its bytes may never end, or never begin; or lie outside what one was given.
+    #[error("{path}: expected a regular file, got {got}")]
+    NotRegular { path: String, got: &'static str },
+    #[error("{path}: expected a file that can be read, got: {message}")]
     Unreadable { path: String, message: String },
     /// Over HTTP one can only ask for files one knows.
     #[error("this source cannot list its files")]
@@ -95,6 +122,7 @@ impl SourceFault {
         match self {
             Self::NotFound { .. } => "file_missing",
             Self::TooLarge { .. } => "file_too_large",
+            Self::NotRegular { .. } => "file_not_regular",
             Self::Unreadable { .. } => "file_unreadable",
             Self::NotListable => "not_listable",
         }
@@ -110,7 +138,7 @@ pub struct SourceEntry {
 
 /// Where a log's files come from: a directory, an HTTP server, a test's memory.
 pub trait TileSource {
-    /// The whole file, with at most `LOG_FILE_BYTES_MAX` bytes.
+    /// The whole file, with at most as many bytes as one of its kind may have.
     fn read(&self, path: &str) -> Result<Vec<u8>, SourceFault>;
 
     /// The names in a directory (`""` is the log's own), sorted. A missing one is empty.
@@ -172,7 +200,9 @@ pub(crate) fn widest_partial(source: &dyn TileSource, file: LogFile) -> Option<L
     widths.filter(|one| *one >= width).max().map(|widest| file.with_width(widest))
 }
 
-/// A log in a local directory.
+/// A log in a local directory, which a stranger may have made: only regular files are opened, and
+/// none is read further than its kind may be long. Links are not followed: a copy whose files lie
+/// elsewhere is no copy, and what they lead to is not the stranger's to choose.
 #[derive(Clone, Debug)]
 pub struct DirSource {
     root: PathBuf,
@@ -191,19 +221,34 @@ impl DirSource {
 impl TileSource for DirSource {
     fn read(&self, path: &str) -> Result<Vec<u8>, SourceFault> {
         let fault = |error| io_fault(path, &error);
-        let file = self.root.join(path);
-        let got = std::fs::metadata(&file).map_err(fault)?.len();
-        if got > LOG_FILE_BYTES_MAX {
-            let (path, expected) = (path.to_owned(), LOG_FILE_BYTES_MAX);
-            return Err(SourceFault::TooLarge { path, expected, got });
+        let too_large =
+            |expected, got| Err(SourceFault::TooLarge { path: path.to_owned(), expected, got });
+        let (file, bytes_max) = (self.root.join(path), bytes_max(path));
+        // Looked at first: to open a FIFO is to wait for whoever writes it.
+        let found = std::fs::symlink_metadata(&file).map_err(fault)?;
+        if let Some(got) = irregular(found.file_type()) {
+            return Err(SourceFault::NotRegular { path: path.to_owned(), got });
         }
-        std::fs::read(file).map_err(fault)
+        if found.len() > bytes_max {
+            return too_large(bytes_max, found.len());
+        }
+        let mut bytes = Vec::with_capacity(found.len() as usize);
+        // It may grow meanwhile, or never have told its length.
+        File::open(file)
+            .map_err(fault)?
+            .take(bytes_max + 1)
+            .read_to_end(&mut bytes)
+            .map_err(fault)?;
+        match bytes.len() as u64 {
+            got if got > bytes_max => too_large(bytes_max, got),
+            _ => Ok(bytes),
+        }
     }
 
     fn list(&self, dir: &str) -> Result<Vec<SourceEntry>, SourceFault> {
         let fault = |error: io::Error| io_fault(dir, &error);
         let listing = match std::fs::read_dir(self.root.join(dir)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if is_missing(&error) => return Ok(Vec::new()),
             other => other.map_err(fault)?,
         };
         let mut entries = Vec::new();
@@ -225,9 +270,26 @@ impl TileSource for DirSource {
 
 fn io_fault(path: &str, error: &io::Error) -> SourceFault {
     let path = path.to_owned();
-    match error.kind() {
-        io::ErrorKind::NotFound => SourceFault::NotFound { path },
-        _ => SourceFault::Unreadable { path, message: error.to_string() },
+    if is_missing(error) {
+        return SourceFault::NotFound { path };
+    }
+    SourceFault::Unreadable { path, message: error.to_string() }
+}
+
+/// Where a file stands in place of a directory, there is nothing below it.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// What it is, if it is no regular file.
+fn irregular(kind: FileType) -> Option<&'static str> {
+    match kind {
+        kind if kind.is_file() => None,
+        kind if kind.is_dir() => Some("a directory"),
+        kind if kind.is_symlink() => Some("a symbolic link"),
+        kind if kind.is_fifo() => Some("a FIFO"),
+        kind if kind.is_socket() => Some("a socket"),
+        _ => Some("a device"),
     }
 }
 
@@ -269,5 +331,70 @@ mod tests {
         for path in paths {
             assert_eq!(LogFile::parse(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn directories_of_a_log_are_told_from_foreign_ones() {
+        for dir in ["tile", "payload", "tile/0", "tile/7", "tile/entries", "payload/x001"] {
+            assert!(is_log_dir(dir), "{dir}");
+        }
+        for dir in ["tile/0/x018/x446", "tile/0/000.p", "tile/entries/x001/234.p"] {
+            assert!(is_log_dir(dir), "{dir}");
+        }
+        for dir in ["lost+found", "tile/8", "tile/0/000", "payload/000.p", "tile/0/x000", "Tile"] {
+            assert!(!is_log_dir(dir), "{dir}");
+        }
+    }
+
+    /// A directory with a checkpoint made by `make`, and what reading it answers.
+    fn read_made(make: impl Fn(&Path)) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        make(&dir.path().join(CHECKPOINT_FILE));
+        match DirSource::new(dir.path()).read(CHECKPOINT_FILE) {
+            Ok(bytes) => format!("{} bytes", bytes.len()),
+            Err(fault) => format!("{}: {fault}", fault.slug()),
+        }
+    }
+
+    #[test]
+    fn only_regular_files_are_read_and_none_without_end() {
+        let check = |make: &dyn Fn(&Path), expect: &str| assert_eq!(read_made(make), expect);
+        let size = NOTE_BYTES_MAX as u64;
+        let sized =
+            |size: u64| move |path: &Path| File::create(path).unwrap().set_len(size).unwrap();
+        let link =
+            |to: &'static str| move |path: &Path| std::os::unix::fs::symlink(to, path).unwrap();
+        let linked = "file_not_regular: checkpoint: expected a regular file, got a symbolic link";
+        check(&sized(size), "65536 bytes");
+        check(
+            &sized(size + 1),
+            "file_too_large: checkpoint: expected at most 65536 bytes, got 65537",
+        );
+        check(&|_| {}, "file_missing: checkpoint: expected a file, got none");
+        check(&link("/dev/zero"), linked);
+        check(&link("nowhere"), linked);
+        check(
+            &|path| std::fs::create_dir(path).unwrap(),
+            "file_not_regular: checkpoint: expected a regular file, got a directory",
+        );
+        check(&make_fifo, "file_not_regular: checkpoint: expected a regular file, got a FIFO");
+        check(
+            &|path| drop(std::os::unix::net::UnixListener::bind(path).unwrap()),
+            "file_not_regular: checkpoint: expected a regular file, got a socket",
+        );
+    }
+
+    /// std has no call for it.
+    fn make_fifo(path: &Path) {
+        assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    }
+
+    #[test]
+    fn each_kind_has_its_own_bound() {
+        let check = |path: &str, bytes: u64| assert_eq!(bytes_max(path), bytes);
+        check("policy", 64 * 1024);
+        check("tile/0/000.p/7", 8 * 1024);
+        check("tile/entries/000", 256 * (2 + 4096));
+        check("payload/000", 256 * (4 + 1024 * 1024));
     }
 }

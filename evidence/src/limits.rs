@@ -70,10 +70,10 @@ pub const PATH_COUNT_MAX: usize = 64;
 /// Levels of tiles: `256^8` leaves are one too many for a `u64` size. A higher one is no file of a
 /// log.
 pub const LEVELS_COUNT_MAX: u8 = 8;
-/// Directories below one another in a log, of which
-/// `tile/entries/x018/x446/x744/x073/x709/x551/615.p/1` is the deepest. What lies deeper is named
-/// by `verify` as unexpected, and not entered.
-pub const LOG_DEPTH_MAX: usize = 10;
+/// A full tile. A larger file under a tile's name is refused unread.
+pub const TILE_BYTES_MAX: u64 = 256 * 32;
+/// A bundle of 256 leaves, each of the largest size. A larger file is refused unread.
+pub const ENTRIES_BYTES_MAX: u64 = 256 * (2 + LEAF_BYTES_MAX as u64);
 /// Any one file of a log: a bundle of 256 blobs, each of the largest size. Larger is refused.
 pub const LOG_FILE_BYTES_MAX: u64 = 256 * (4 + BLOB_BYTES_MAX as u64);
 /// Bundles written between two points of durability; bounds what a crash can leave half done.

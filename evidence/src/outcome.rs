@@ -70,9 +70,9 @@ closed_list! {
     UnknownReason {
         /// The check's previous run was still going.
         SkippedOverrun = 1 "skipped_overrun",
-        /// The process was stopped or the host slept when the run was due.
+        /// The process was gone or the host slept when the run was due; nobody said why.
         SkippedAsleep = 2 "skipped_asleep",
-        /// The agent was shutting down.
+        /// The agent was stopped in order: it was shutting down, or not started again yet.
         SkippedShutdown = 3 "skipped_shutdown",
         /// The agent's limit on runs at one time was reached.
         SkippedBusy = 4 "skipped_busy",

@@ -29,8 +29,8 @@ use crate::seal::{BatchFault, SealedBatch, split_results};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProofFileFault {
     /// The file is not one.
-    #[error("proof: expected {expected}")]
-    Text { expected: &'static str },
+    #[error("proof: expected {expected}, got {got}")]
+    Text { expected: &'static str, got: String },
     #[error("proof extra: {0}")]
     Extra(DecodeFault),
     #[error("proof checkpoint: {0}")]

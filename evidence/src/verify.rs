@@ -6,12 +6,14 @@
 //! wrong. Memory is one tile per level, one bundle and a few words per agent, whatever the size.
 
 mod files;
+mod findings;
 mod leaves;
 mod rules;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+use self::findings::{Findings, Watched};
 use self::rules::Rules;
 use crate::checkpoint::SignedCheckpoint;
 use crate::hash::Hash;
@@ -20,7 +22,7 @@ use crate::key::PublicKey;
 use crate::key_change::KeyChangeKind;
 use crate::layout::{CHECKPOINT_FILE, LogFile, POLICY_FILE, TileSource, read_at_least};
 use crate::leaf::{Leaf, LeafFault};
-use crate::limits::{FAULTS_REPORTED_COUNT_MAX, WRITER_WAITS_COUNT_MAX};
+use crate::limits::WRITER_WAITS_COUNT_MAX;
 use crate::merkle::empty_root;
 use crate::name::AgentName;
 use crate::policy::{Cosigner, Policy, PolicyVerdict};
@@ -78,6 +80,9 @@ pub struct Report {
     /// The first hundred.
     pub faults: Vec<Fault>,
     pub faults_count: u64,
+    /// Some of the files that are there could not be read. A fault names one; what else is said may
+    /// be for want of them: this log was not judged.
+    pub unreadable: bool,
 }
 
 impl Report {
@@ -134,6 +139,16 @@ fn verify_with(
     visitor: &mut dyn LeafVisitor,
     signatures: &mut dyn SignatureCheck,
 ) -> Report {
+    let watched = Watched::new(source);
+    watched.judge(verify_watched(&watched, policy, visitor, signatures))
+}
+
+fn verify_watched(
+    source: &dyn TileSource,
+    policy: Option<&Policy>,
+    visitor: &mut dyn LeafVisitor,
+    signatures: &mut dyn SignatureCheck,
+) -> Report {
     let mut findings = Findings::default();
     let own_policy = check_policy_file(source, &mut findings);
     let Some(signed) = read_checkpoint(source, &mut findings) else {
@@ -167,53 +182,6 @@ struct Verifier<'a> {
     waits_left: u32,
 }
 
-/// Faults as they come, up to a number, and the count of all.
-#[derive(Default)]
-struct Findings {
-    faults: Vec<Fault>,
-    count: u64,
-}
-
-impl Findings {
-    fn add(&mut self, file: &str, slug: &'static str, expected: impl ToString, got: impl ToString) {
-        self.add_at(file, None, slug, expected, got);
-    }
-
-    fn add_at(
-        &mut self,
-        file: &str,
-        leaf: Option<u64>,
-        slug: &'static str,
-        expected: impl ToString,
-        got: impl ToString,
-    ) {
-        self.count += 1;
-        if self.faults.len() < FAULTS_REPORTED_COUNT_MAX {
-            let (expected, got) = (expected.to_string(), got.to_string());
-            self.faults.push(Fault { file: file.to_owned(), leaf, slug, expected, got });
-        }
-    }
-
-    /// Whether a listed fault names this file.
-    fn blame(&self, file: &str) -> bool {
-        self.faults.iter().any(|fault| fault.file == file)
-    }
-
-    fn report(self, size: u64, root: Hash) -> Report {
-        Report {
-            size,
-            root,
-            unpublished: 0,
-            batches: 0,
-            results: 0,
-            agents: Vec::new(),
-            cosigners: Vec::new(),
-            faults: self.faults,
-            faults_count: self.count,
-        }
-    }
-}
-
 /// The log's own policy: the one its first leaf implies, and else the file's. The file must say
 /// exactly what the leaf implies.
 fn check_policy_file(source: &dyn TileSource, findings: &mut Findings) -> Option<Policy> {
@@ -221,7 +189,7 @@ fn check_policy_file(source: &dyn TileSource, findings: &mut Findings) -> Option
     let text = match source.read(POLICY_FILE) {
         Ok(bytes) => bytes,
         Err(fault) => {
-            findings.add(POLICY_FILE, fault.slug(), "a policy", fault);
+            findings.add_fault(POLICY_FILE, fault.slug(), &fault);
             return implied;
         }
     };
@@ -232,14 +200,12 @@ fn check_policy_file(source: &dyn TileSource, findings: &mut Findings) -> Option
         }
         return implied;
     }
-    let parsed = String::from_utf8(text).map_err(|error| error.to_string());
-    match parsed.and_then(|text| Policy::parse(&text).map_err(|fault| fault.to_string())) {
-        Ok(policy) => Some(policy),
-        Err(got) => {
-            findings.add(POLICY_FILE, "policy_malformed", "a policy", got);
-            None
-        }
-    }
+    let Ok(text) = String::from_utf8(text) else {
+        findings.add(POLICY_FILE, "policy_malformed", "UTF-8", "other bytes");
+        return None;
+    };
+    let faulty = |fault| findings.add_fault(POLICY_FILE, "policy_malformed", &fault);
+    Policy::parse(&text).map_err(faulty).ok()
 }
 
 /// Leaf 0 names origin, log key and nodes; it signs itself, so damage to it implies nothing.
@@ -256,7 +222,7 @@ fn read_checkpoint(source: &dyn TileSource, findings: &mut Findings) -> Option<S
     let bytes = match source.read(CHECKPOINT_FILE) {
         Ok(bytes) => bytes,
         Err(fault) => {
-            findings.add(CHECKPOINT_FILE, fault.slug(), "a checkpoint", fault);
+            findings.add_fault(CHECKPOINT_FILE, fault.slug(), &fault);
             return None;
         }
     };
@@ -264,7 +230,7 @@ fn read_checkpoint(source: &dyn TileSource, findings: &mut Findings) -> Option<S
     match SignedCheckpoint::parse(&note) {
         Ok(signed) => Some(signed),
         Err(fault) => {
-            findings.add(CHECKPOINT_FILE, fault.slug(), "a checkpoint", fault);
+            findings.add_fault(CHECKPOINT_FILE, fault.slug(), &fault);
             None
         }
     }
@@ -282,7 +248,7 @@ fn check_checkpoint(
         match policy.check(signed) {
             Ok(verdict) => verdicts.push(verdict),
             Err(fault) => {
-                findings.add(CHECKPOINT_FILE, fault.slug(), "a checkpoint by the policy", fault);
+                findings.add_fault(CHECKPOINT_FILE, fault.slug(), &fault);
                 return None;
             }
         }

@@ -18,10 +18,13 @@ impl Assignment {
         self.from_ms <= at_ms && self.until_ms.is_none_or(|until_ms| at_ms < until_ms)
     }
 
+    pub fn window(&self) -> Window {
+        Window { from_ms: self.from_ms, until_ms: self.until_ms.unwrap_or(u64::MAX) }
+    }
+
     /// How many runs the window holds.
     pub fn expected(&self, window: Window) -> u64 {
-        let own = Window { from_ms: self.from_ms, until_ms: self.until_ms.unwrap_or(u64::MAX) };
-        let shared = window.intersect(own);
+        let shared = window.intersect(self.window());
         self.grid.count_between(shared.from_ms, shared.until_ms)
     }
 }
@@ -62,6 +65,12 @@ impl Assignments {
 
     pub fn covering(&self, at_ms: u64) -> Option<&Assignment> {
         self.0.iter().find(|assignment| assignment.covers(at_ms))
+    }
+
+    /// The grid at that time; where nothing was assigned, or it is forgotten, the next one.
+    pub fn grid_near(&self, at_ms: u64) -> Option<Grid> {
+        let later = |one: &&Assignment| one.until_ms.is_none_or(|until_ms| at_ms < until_ms);
+        self.0.iter().find(later).map(|assignment| assignment.grid)
     }
 
     pub fn open(&self) -> Option<&Assignment> {

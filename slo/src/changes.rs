@@ -48,7 +48,7 @@ impl Ledger {
         self.fleet.agents.remove(agent);
         self.touched.insert(RowKey::Agent(agent.clone()));
         for series in self.series.values_mut().filter_map(|agents| agents.get_mut(agent)) {
-            series.dirty |= series.assignments.end(at_ms);
+            series.end(at_ms);
         }
         self.remove_idle_series();
     }
@@ -69,7 +69,7 @@ impl Ledger {
         for (check, agents) in &mut self.series {
             for (agent, series) in agents {
                 if series.grid() != self.fleet.grid(check, agent) {
-                    series.dirty |= series.assignments.end(from_ms);
+                    series.end(from_ms);
                 }
             }
         }
@@ -83,7 +83,7 @@ impl Ledger {
 
     fn assign(&mut self, check: CheckName, agent: AgentName, grid: Grid, from_ms: u64) {
         let series = self.series.entry(check).or_default().entry(agent).or_default();
-        series.dirty |= series.assignments.assign(grid, from_ms);
+        series.assign(grid, from_ms);
     }
 
     /// An SLO whose rule is as it was just goes on; the service is only a name on it.

@@ -23,6 +23,7 @@ mod window;
 mod assignment;
 mod fleet;
 mod series;
+mod spoken;
 
 // What an objective remembers and makes of it.
 mod burn;

@@ -40,11 +40,28 @@ impl Minutes {
     }
 
     pub fn count(&mut self, at_ms: u64, verdict: Verdict) {
-        let (hour, minute) = (self.touch(at_ms), minute_of(at_ms));
+        let minute = minute_of(at_ms);
         match verdict {
-            Verdict::Good => hour.change(minute, |cell| cell.good += 1),
-            Verdict::Bad => hour.change(minute, |cell| cell.bad += 1),
-            Verdict::Unknown(reason) => *hour.causes.entry((minute, reason)).or_default() += 1,
+            Verdict::Good => self.touch(at_ms).change(minute, |cell| cell.good += 1),
+            Verdict::Bad => self.touch(at_ms).change(minute, |cell| cell.bad += 1),
+            Verdict::Unknown(reason) => self.blame(at_ms, reason, 1),
+        }
+    }
+
+    /// Adds a cause to runs of one minute that stay unknown.
+    pub fn blame(&mut self, at_ms: u64, reason: UnknownReason, runs: u32) {
+        if runs > 0 {
+            let cause = (minute_of(at_ms), reason);
+            *self.touch(at_ms).causes.entry(cause).or_default() += runs;
+        }
+    }
+
+    /// Takes back the cause of one run.
+    pub fn unblame(&mut self, at_ms: u64, reason: UnknownReason) {
+        let (hour, cause) = (self.touch(at_ms), (minute_of(at_ms), reason));
+        match hour.causes.get_mut(&cause) {
+            Some(runs) if *runs > 1 => *runs -= 1,
+            _ => drop(hour.causes.remove(&cause)),
         }
     }
 

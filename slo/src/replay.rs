@@ -89,13 +89,7 @@ impl Replay {
 
     fn count_batch(&mut self, batch: &OpenBatch) {
         for result in &batch.results {
-            self.ledger.count(&Run {
-                check: &batch.check(result).check,
-                agent: &batch.header.agent,
-                scheduled_at_ms: batch.scheduled_at_ms(result),
-                outcome: result.outcome,
-                duration_us: result.duration_us,
-            });
+            self.ledger.count(&Run::of(batch, result));
         }
     }
 

@@ -1,7 +1,7 @@
 //! The values of the ledger's rows, each with its reader beside it.
 
 use proofmark_evidence::{
-    AgentName, ByteReader, ByteWriter, CheckName, DecodeFault, FailReason, Outcome,
+    AgentName, ByteReader, ByteWriter, CheckName, DecodeFault, FailReason, Outcome, UnknownReason,
 };
 use proofmark_spec::{CountedOutcome, Criterion, Grid};
 
@@ -13,6 +13,7 @@ use crate::minutes::{Minutes, read_reason};
 use crate::objective::{Generation, Rule};
 use crate::report::{read_budgeting, read_option, write_budgeting, write_option};
 use crate::series::{HeardRun, RecentRuns, Series};
+use crate::spoken::{Span, Spoken, Told};
 
 pub(crate) fn encode_meta(as_of_ms: u64, ignored: Ignored) -> Vec<u8> {
     let mut row = ByteWriter::new();
@@ -74,6 +75,10 @@ pub(crate) fn encode_series(series: &Series) -> Vec<u8> {
     write_list(&mut row, series.waiting.iter().copied(), write_run);
     write_option(&mut row, series.last, write_run);
     write_option(&mut row, series.silent_since_ms, write_ms);
+    write_option(&mut row, series.spoken.settled_ms, write_ms);
+    write_list(&mut row, series.spoken.spans.iter(), write_span);
+    write_list(&mut row, series.told_waiting.iter(), write_told);
+    write_option(&mut row, series.told_until_ms, write_ms);
     row.into_bytes()
 }
 
@@ -90,8 +95,24 @@ pub(crate) fn decode_series(bytes: &[u8]) -> Result<Series, DecodeFault> {
     let waiting = read_list(&mut row, read_run)?;
     let last = read_option(&mut row, read_run)?;
     let silent_since_ms = read_option(&mut row, read_ms)?;
+    let spoken = Spoken {
+        settled_ms: read_option(&mut row, read_ms)?,
+        spans: read_list(&mut row, read_span)?,
+    };
+    let told_waiting = read_list(&mut row, read_told)?;
+    let told_until_ms = read_option(&mut row, read_ms)?;
     row.finish("series row")?;
-    Ok(Series { assignments, recent, waiting, last, silent_since_ms, dirty: false })
+    Ok(Series {
+        assignments,
+        recent,
+        waiting,
+        spoken,
+        told_waiting,
+        told_until_ms,
+        last,
+        silent_since_ms,
+        dirty: false,
+    })
 }
 
 pub(crate) fn encode_generation(generation: &Generation) -> Vec<u8> {
@@ -196,6 +217,40 @@ fn read_run(row: &mut ByteReader<'_>) -> Result<HeardRun, DecodeFault> {
         got => return Err(DecodeFault::UnknownCode { what: "outcome", got: got.into() }),
     };
     Ok(HeardRun { scheduled_at_ms, outcome, duration_us })
+}
+
+fn write_span(row: &mut ByteWriter, span: &Span) {
+    write_reach(row, span.first_ms, span.last_ms);
+    write_option(row, span.told, write_reason);
+}
+
+fn read_span(row: &mut ByteReader<'_>) -> Result<Span, DecodeFault> {
+    let (first_ms, last_ms) = read_reach(row)?;
+    Ok(Span { first_ms, last_ms, told: read_option(row, read_reason)? })
+}
+
+fn write_told(row: &mut ByteWriter, told: &Told) {
+    write_reach(row, told.first_ms, told.last_ms);
+    write_reason(row, told.reason);
+}
+
+fn read_told(row: &mut ByteReader<'_>) -> Result<Told, DecodeFault> {
+    let (first_ms, last_ms) = read_reach(row)?;
+    Ok(Told { first_ms, last_ms, reason: read_reason(row)? })
+}
+
+/// The first instant and how far the last is from it.
+fn write_reach(row: &mut ByteWriter, first_ms: u64, last_ms: u64) {
+    row.varint(first_ms).varint(last_ms - first_ms);
+}
+
+fn read_reach(row: &mut ByteReader<'_>) -> Result<(u64, u64), DecodeFault> {
+    let first_ms = row.varint("first instant")?;
+    Ok((first_ms, first_ms + row.ranged("reach", 0, u64::MAX - first_ms)?))
+}
+
+fn write_reason(row: &mut ByteWriter, reason: UnknownReason) {
+    row.u8(reason.code());
 }
 
 fn read_fail_reason(row: &mut ByteReader<'_>) -> Result<FailReason, DecodeFault> {

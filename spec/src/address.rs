@@ -209,6 +209,18 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let check = |other: &str, is_same: bool| {
+            let [one, other] = ["https://a.example/x", other].map(|text| Url::parse(text).unwrap());
+            assert_eq!(one.origin() == other.origin(), is_same, "{other}");
+        };
+        check("https://A.example:443/y?q", true);
+        check("http://a.example:443/x", false);
+        check("https://b.example/x", false);
+        check("https://a.example:8443/x", false);
+    }
+
+    #[test]
     fn host_and_port() {
         for good in ["localhost:7681", "127.0.0.1:1", "[::1]:65535", "_x.example:53"] {
             assert_eq!(HostPort::parse(good).unwrap().to_string(), good);

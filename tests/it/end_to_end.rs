@@ -67,7 +67,8 @@ fn a_diverged_replica_is_left_by_agents_and_never_leads() {
     let signed = installation.replicas[wrong].data.join("last_signed");
     std::fs::write(&signed, signed_elsewhere()).expect("written");
     installation.start_replica(wrong);
-    wait::until("the next seal to find it", SETTLE, || {
+    installation.apply("leaf.yaml", SERVICE);
+    wait::until("the seal of that leaf to find it", SETTLE, || {
         let (status, _) = api::get(installation.replicas[wrong].http, "/healthz")?;
         (status == 503).then_some(())
     });
@@ -91,6 +92,9 @@ fn a_diverged_replica_is_left_by_agents_and_never_leads() {
     });
     agent.stop();
 }
+
+const SERVICE: &str =
+    "apiVersion: openslo/v1\nkind: Service\nmetadata: {name: another}\nspec: {}\n";
 
 fn signed_elsewhere() -> String {
     let origin = Origin::parse("proofmark.test/it").expect("an origin");

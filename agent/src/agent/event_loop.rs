@@ -63,6 +63,8 @@ enum Stage {
     Finishing {
         until_us: u64,
     },
+    /// Their time was up; each ends at its next turn.
+    Cancelling,
     /// All results are in; they go to disk and to the aggregator.
     Delivering {
         until_us: u64,
@@ -464,7 +466,7 @@ impl EventLoop {
     fn move_on(&mut self) -> Result<(), AgentFault> {
         let now_us = self.clock.monotonic_us();
         match self.stage {
-            Stage::Finishing { .. } if self.running.count() == 0 => {
+            Stage::Finishing { .. } | Stage::Cancelling if self.running.count() == 0 => {
                 self.tell_stopped();
                 let until_us = now_us + DRAIN_ACKS_MS_MAX * 1_000;
                 self.stage = Stage::Delivering { until_us };
@@ -473,7 +475,10 @@ impl EventLoop {
                 self.give_orders()?;
                 return self.move_on();
             }
-            Stage::Finishing { until_us } if now_us >= until_us => self.runs.abort_all(),
+            Stage::Finishing { until_us } if now_us >= until_us => {
+                self.runs.abort_all();
+                self.stage = Stage::Cancelling;
+            }
             Stage::Delivering { until_us } => {
                 // Without an aggregator there is nobody to wait for: the spool is durable.
                 let has_answers = self.outbox.is_acked() || !self.connected;
@@ -522,7 +527,7 @@ impl EventLoop {
         let seal = self.batcher.due_at().filter(|_| can_seal);
         let stage = match self.stage {
             Stage::Finishing { until_us } | Stage::Delivering { until_us } => Some(in_ms(until_us)),
-            Stage::Measuring | Stage::Done => None,
+            Stage::Measuring | Stage::Cancelling | Stage::Done => None,
         };
         let times = [run, seal, self.retry_at_us.map(in_ms), stage];
         times.into_iter().flatten().min().unwrap_or(u64::MAX / 1_000)

@@ -98,10 +98,14 @@ async fn page(State(api): State<Api>) -> Response {
 }
 
 /// For load balancers: 200 while this replica serves, 503 when it has stopped itself.
-async fn healthz(State(api): State<Api>) -> (StatusCode, &'static str) {
-    match api.views.now().health.status {
-        "serving" => (StatusCode::OK, "ok\n"),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "diverged\n"),
+async fn healthz(State(api): State<Api>) -> (StatusCode, String) {
+    let health = api.views.now().health;
+    match (health.status, health.damage) {
+        ("serving", _) => (StatusCode::OK, "ok\n".to_owned()),
+        ("damaged", Some(damage)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("damaged: {damage}\n"))
+        }
+        (status, _) => (StatusCode::SERVICE_UNAVAILABLE, format!("{status}\n")),
     }
 }
 

@@ -129,12 +129,12 @@ impl Refusal {
         self.row().slug
     }
 
-    /// What would have been taken; empty when the slug says all there is to say.
+    /// What would have been taken.
     pub fn expected(&self) -> String {
         self.row().expected
     }
 
-    /// What came instead; empty when the slug says all there is to say.
+    /// What came instead. Never a secret.
     pub fn got(&self) -> String {
         self.row().got
     }
@@ -165,8 +165,11 @@ impl Refusal {
 
     /// The table of refusals: slug, expected, got.
     fn row(&self) -> Row {
+        // why long: one line for each refusal.
         match self {
-            Self::NotInitialised => row("not_initialised"),
+            Self::NotInitialised => {
+                row("not_initialised").says("a log with its first leaf", "one without")
+            }
             Self::SequenceGap { expected, got } => row("sequence_gap").says(expected, got),
             Self::ClockAhead { limit_ms, got_ms } => row("clock_ahead")
                 .says(format!("at most {limit_ms} ms ahead"), format!("{got_ms} ms ahead")),
@@ -184,8 +187,13 @@ impl Refusal {
             Self::BatchMalformed { fault } => {
                 row("batch_malformed").says("a well-formed batch", fault)
             }
-            Self::TokenUnknown => row("token_unknown"),
-            Self::TokenSpent => row("token_spent"),
+            // A wrong secret is an unknown token; neither id nor secret is ever said.
+            Self::TokenUnknown => row("token_unknown")
+                .says("the id and secret of a token made here", "others, or of one long expired"),
+            Self::TokenSpent => row("token_spent").says(
+                "an unused token, or the name and key that used it",
+                "a token that another name or key used",
+            ),
             Self::TokenExpired { expired_at_ms, now_ms } => row("token_expired")
                 .says(format!("use before {expired_at_ms} ms"), format!("{now_ms} ms")),
             Self::TokenForOtherAgent { expected, got } => {
@@ -195,15 +203,21 @@ impl Refusal {
             Self::KeyExists { agent } => {
                 row("key_exists").says("a key never enrolled", format!("the key of {agent}"))
             }
-            Self::KeyWeak => row("key_weak"),
-            Self::AlreadyInitialised => row("already_initialised"),
+            Self::KeyWeak => {
+                row("key_weak").says("a public key of large order", "one of small order")
+            }
+            Self::AlreadyInitialised => {
+                row("already_initialised").says("one genesis", "a second one")
+            }
             Self::GenesisMalformed { fault } => {
                 row("genesis_malformed").says("a well-formed genesis", fault)
             }
             Self::AgentsFull { limit } => {
                 row("agents_full").says(format!("at most {limit} agents"), "one more")
             }
-            Self::TokenExists => row("token_exists"),
+            Self::TokenExists => {
+                row("token_exists").says("a new token id", "one that another token has")
+            }
             Self::TokensFull { limit } => {
                 row("tokens_full").says(format!("at most {limit} open tokens"), "one more")
             }
@@ -247,9 +261,6 @@ impl Row {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let row = self.row();
-        match row.expected.is_empty() {
-            true => f.write_str(row.slug),
-            false => write!(f, "{}: expected {}, got {}", row.slug, row.expected, row.got),
-        }
+        write!(f, "{}: expected {}, got {}", row.slug, row.expected, row.got)
     }
 }

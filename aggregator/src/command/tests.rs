@@ -211,7 +211,16 @@ fn a_refusal_says_who_must_act_and_why() {
         Action::Stop,
         "unknown_agent: expected an enrolled agent, got web-1",
     );
-    check(Refusal::TokenSpent, Action::Stop, "token_spent");
+    check(
+        Refusal::TokenSpent,
+        Action::Stop,
+        "token_spent: expected an unused token, or the name and key that used it, \
+         got a token that another name or key used",
+    );
+    for refusal in refusals() {
+        let says_both = !refusal.expected().is_empty() && !refusal.got().is_empty();
+        assert!(says_both, "{refusal}");
+    }
     check(
         Refusal::SealSize { expected: 8, got: 9 },
         Action::Drop,

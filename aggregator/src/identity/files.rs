@@ -1,4 +1,4 @@
-//! Secrets on disk: whole or absent, never readable by others.
+//! This node's files on disk: whole or absent; secrets never readable by others.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -13,16 +13,22 @@ use super::fault::IdentityFault;
 /// Writes `value` as JSON, mode 0600, durable before it returns. Replaces an older file.
 pub(super) fn write_secret(path: &Path, value: &impl Serialize) -> Result<(), IdentityFault> {
     let bytes = serde_json::to_vec_pretty(value).expect("our own types are plain JSON");
-    replace(path, &bytes).map_err(|source| IdentityFault::File { path: path.into(), source })
+    replace(path, &bytes, 0o600).map_err(|source| IdentityFault::File { path: path.into(), source })
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Writes what everybody may read, durable before it returns. Replaces an older file.
+pub fn write_public(path: &Path, text: &str) -> Result<(), IdentityFault> {
+    replace(path, text.as_bytes(), 0o644)
+        .map_err(|source| IdentityFault::File { path: path.into(), source })
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     let draft = path.with_extension("draft");
     match fs::remove_file(&draft) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     // A crash here leaves a draft that nobody reads; the next write removes it.

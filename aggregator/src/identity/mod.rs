@@ -20,7 +20,7 @@ mod authority; // a CA: makes itself, signs others
 mod caller; // who is at the other end, read from a certificate
 mod cluster; // creating a cluster, and a node's own file
 mod fault; // what can be wrong with files and certificates
-mod files; // secrets on disk
+mod files; // secrets and what everybody may read, on disk
 mod operator; // the operator's side of mutual TLS
 mod tls; // rustls settings for both ports
 
@@ -28,6 +28,7 @@ pub use authority::{AgentRequest, Authority, CertAndKey, Subject};
 pub use caller::Role;
 pub use cluster::{ClusterPlan, NodeIdentity, NodeInfo, NodePlan};
 pub use fault::IdentityFault;
+pub use files::write_public;
 pub use operator::{OPERATOR_FILE, OperatorIdentity};
 
 /// Beside the identity, for those who only connect: the gateway CA's certificate, PEM.

@@ -11,6 +11,7 @@ mod init;
 mod machine;
 mod recover;
 mod rooms;
+mod scrub;
 mod seal_watch;
 mod servers;
 
@@ -33,6 +34,7 @@ use crate::views::ViewsReader;
 pub use init::init;
 use machine::Machine;
 use rooms::Rooms;
+use scrub::Scrub;
 use servers::{Doors, Handed};
 
 /// Why a replica does not start. The operator must act; nothing was changed.
@@ -78,6 +80,7 @@ pub struct Node {
     views: ViewsReader,
     consensus: Consensus<Machine>,
     recorder: Recorder,
+    scrub: Scrub,
     stop_doors: watch::Sender<bool>,
     stop_peers: watch::Sender<bool>,
     doors: JoinSet<()>,
@@ -103,6 +106,7 @@ impl Node {
             views: rooms.views,
             consensus: rooms.consensus,
             recorder: rooms.recorder,
+            scrub: rooms.scrub,
             stop_doors,
             stop_peers,
             doors,
@@ -138,8 +142,9 @@ impl Node {
         drained("doors", self.doors).await;
         let _ = self.stop_peers.send(true);
         drained("peers", self.peers).await;
-        let (consensus, recorder) = (self.consensus, self.recorder);
+        let (consensus, recorder, scrub) = (self.consensus, self.recorder, self.scrub);
         let writes = tokio::task::spawn_blocking(move || {
+            scrub.stop();
             consensus.stop().save();
             recorder.stop();
         });

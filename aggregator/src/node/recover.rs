@@ -4,13 +4,14 @@
 use proofmark_evidence::LogWriter;
 
 use super::NodeFault;
+use super::init::trace_of_run;
 use super::machine::Machine;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::consensus::driver::DriverConfig;
 use crate::consensus::log_store::{LogIdentity, LogStore};
 use crate::consensus::storage;
-use crate::identity::NodeIdentity;
+use crate::identity::{IdentityFault, NodeIdentity};
 use crate::limits::LOG_TAIL_BYTES_MAX;
 use crate::recorder::can_resume;
 use crate::state::State;
@@ -26,12 +27,10 @@ pub(super) struct Recovered {
 
 pub(super) fn open(config: &Config) -> Result<Recovered, NodeFault> {
     let dir = config.data_dir.display().to_string();
-    let not_initialised = |why: String| NodeFault::NotInitialised { dir: dir.clone(), why };
-    if !config.raft_dir().exists() {
-        return Err(not_initialised("no Raft log".into()));
+    if !config.is_initialised() {
+        return Err(no_raft_log(config, dir));
     }
-    let identity = NodeIdentity::load(&config.identity_dir())
-        .map_err(|why| not_initialised(why.to_string()))?;
+    let identity = NodeIdentity::load(&config.identity_dir()).map_err(|why| no_identity(&why))?;
     config.check_identity(&identity).map_err(|why| NodeFault::Room { slug: "identity", why })?;
     // The tables' lock is taken first: whoever holds it owns the directory.
     let tables = Tables::open(&config.tables_dir());
@@ -43,6 +42,33 @@ pub(super) fn open(config: &Config) -> Result<Recovered, NodeFault> {
         LogWriter::open(&config.evidence_dir()).map_err(|why| NodeFault::room("evidence")(&why))?;
     let (state, tables) = state(config, tables, rows, &writer)?;
     Ok(Recovered { identity, log, state, tables, writer })
+}
+
+/// `init` helps a directory in which nothing ran, and no other.
+fn no_raft_log(config: &Config, dir: String) -> NodeFault {
+    let Some(trace) = trace_of_run(config) else {
+        return NodeFault::NotInitialised { dir, why: "no Raft log".to_owned() };
+    };
+    let why = format!(
+        "{dir}: the Raft log of an initialised replica is gone: expected it in {}, got none beside \
+         {}; only this replica's own whole directory as it was at its last stop can be put back \
+         (OPERATING.md, \"One replica is broken\")",
+        config.raft_dir().display(),
+        trace.display()
+    );
+    NodeFault::Room { slug: "raft_log_gone", why }
+}
+
+/// There is a Raft log: `init` would not help.
+fn no_identity(why: &IdentityFault) -> NodeFault {
+    let why = match why {
+        IdentityFault::Missing { path } => format!(
+            "{}: expected this replica's identity beside its Raft log, got nothing: put it back",
+            path.display()
+        ),
+        other => other.to_string(),
+    };
+    NodeFault::Room { slug: "identity", why }
 }
 
 fn tables_fault(dir: &str, why: &TablesFault) -> NodeFault {

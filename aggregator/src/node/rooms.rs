@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::duties::Duties;
 use super::machine::{Machine, MachineReaders};
 use super::recover::{self, Recovered};
+use super::scrub::Scrub;
 use super::{NodeFault, raised};
 use crate::clock::Clock;
 use crate::command::Command;
@@ -29,6 +30,7 @@ pub(super) struct Rooms {
     pub(super) identity: Arc<NodeIdentity>,
     pub(super) consensus: Consensus<Machine>,
     pub(super) recorder: Recorder,
+    pub(super) scrub: Scrub,
     pub(super) readers: MachineReaders,
     pub(super) views: ViewsReader,
     pub(super) raft_log: LogStore,
@@ -62,6 +64,12 @@ impl Rooms {
         let driver = recover::driver_config(&identity, &machine, &clock);
         let consensus = Consensus::start(&driver, log, machine, outbox, clock.clone())
             .map_err(|why| NodeFault::room("consensus")(&why))?;
+        let (scrub, scrubbed) = Scrub::start(
+            config.evidence_dir(),
+            &identity.policy,
+            recorder.handle().published(),
+            shared.health.clone(),
+        )?;
         let views = ViewsReader {
             origin: identity.origin.as_str().into(),
             evidence: config.evidence_dir().display().to_string().into(),
@@ -70,8 +78,10 @@ impl Rooms {
             consensus: consensus.handle().status(),
             published: recorder.handle().published(),
             diverged: shared.health.diverged(),
+            scrubbed,
         };
-        let rooms = Rooms { identity, consensus, recorder, readers, views, raft_log, index, clock };
+        let rooms =
+            Rooms { identity, consensus, recorder, scrub, readers, views, raft_log, index, clock };
         let duties = Duties::new(&rooms);
         Ok((rooms, Meeting { transport, duties, proposed }))
     }

@@ -1,5 +1,8 @@
 //! One replica, whole, on a real disk and real sockets: begin, stop, go on, lose its tables.
 
+mod init;
+mod scrub;
+
 use std::path::Path;
 use std::time::Duration;
 

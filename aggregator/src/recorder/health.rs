@@ -1,6 +1,7 @@
 //! Whether this replica's log is the majority's. Once it is not, it is not until a restart: what
 //! is wrong on its disk is still wrong then, and the next published seal finds it again.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use proofmark_evidence::Hash;
@@ -23,11 +24,16 @@ pub enum Divergence {
 pub struct Health {
     diverged: Arc<watch::Sender<bool>>,
     divergence: Arc<OnceLock<Divergence>>,
+    damaged: Arc<AtomicBool>,
 }
 
 impl Health {
     pub fn new() -> Self {
-        Self { diverged: Arc::new(watch::Sender::new(false)), divergence: Arc::default() }
+        Self {
+            diverged: Arc::new(watch::Sender::new(false)),
+            divergence: Arc::default(),
+            damaged: Arc::default(),
+        }
     }
 
     /// Why this replica serves and signs no more; `None` while it does.
@@ -42,6 +48,16 @@ impl Health {
     /// The flag alone, for those who serve and for views; raised at most once.
     pub fn diverged(&self) -> watch::Receiver<bool> {
         self.diverged.subscribe()
+    }
+
+    /// Whether old evidence was found damaged here: this replica signs no more.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// Until a restart. Said by whoever found it; all but signing goes on.
+    pub fn damage(&self) {
+        self.damaged.store(true, Ordering::Relaxed);
     }
 
     /// Until a restart. The first reason stays.

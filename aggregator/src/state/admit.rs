@@ -51,13 +51,7 @@ impl State {
         for result in &batch.results {
             // What is not counted (off the grid, too old) is evidence all the same; the ledger
             // keeps the number of such runs by reason.
-            self.ledger.count(&Run {
-                check: &batch.check(result).check,
-                agent: &header.agent,
-                scheduled_at_ms: batch.scheduled_at_ms(result),
-                outcome: result.outcome,
-                duration_us: result.duration_us,
-            });
+            self.ledger.count(&Run::of(batch, result));
         }
     }
 

@@ -34,6 +34,15 @@ pub(super) struct NewLife {
     pub(super) leaf_index: u64,
 }
 
+/// Whether a name opens to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EnrolVerdict {
+    /// Go on and [`Agents::enrol`]: it begins this epoch.
+    Begins { epoch: u64 },
+    /// This key lives under this name already: its answer was lost together with its token.
+    Lives { epoch: u64 },
+}
+
 /// All agents by name. Names are never forgotten, so that an epoch is never used twice.
 #[derive(Clone, Debug)]
 pub struct Agents {
@@ -80,8 +89,14 @@ impl Agents {
         agent.recent.push(batch);
     }
 
-    /// Whether this name may be enrolled with this key; returns the epoch it would begin.
-    pub(super) fn check_enrol(&self, name: &AgentName, key: &PublicKey) -> Result<u64, Refusal> {
+    /// Whether this name may be enrolled with this key. Changes nothing. Whoever asks has proven
+    /// the key: an agent that was killed before it stored its enrolment asks with another token,
+    /// and is told the life it has.
+    pub(super) fn check_enrol(
+        &self,
+        name: &AgentName,
+        key: &PublicKey,
+    ) -> Result<EnrolVerdict, Refusal> {
         if key.is_weak() {
             return Err(Refusal::KeyWeak);
         }
@@ -90,12 +105,13 @@ impl Agents {
             return Err(Refusal::KeyExists { agent: other.clone() });
         }
         match self.get(name) {
-            Some(agent) if agent.is_retired => Ok(agent.epoch + 1),
+            Some(agent) if agent.is_retired => Ok(EnrolVerdict::Begins { epoch: agent.epoch + 1 }),
+            Some(agent) if agent.key == *key => Ok(EnrolVerdict::Lives { epoch: agent.epoch }),
             Some(_) => Err(Refusal::AgentExists { agent: name.clone() }),
             None if self.table.len() >= AGENTS_MAX => {
                 Err(Refusal::AgentsFull { limit: AGENTS_MAX as u64 })
             }
-            None => Ok(1),
+            None => Ok(EnrolVerdict::Begins { epoch: 1 }),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proofmark_evidence::{AgentName, Hash, KeyChangeKind, Origin, PublicKey};
 use proofmark_slo::SPEC_LEAD_MS;
 
-use super::agents::NewLife;
+use super::agents::{EnrolVerdict, NewLife};
 use super::effect::{Effect, NewLeaf};
 use super::genesis::{Genesis, SpecLeaf};
 use super::specs::SpecText;
@@ -63,7 +63,8 @@ impl State {
         Ok(vec![Effect::Reply(Reply::TokenCreated)])
     }
 
-    /// The same enrolment again, its answer having been lost, is answered again and is no leaf.
+    /// The same enrolment again, its answer having been lost, is answered again and is no leaf:
+    /// with the same token, or with a new one, which is spent.
     pub(super) fn enrol(
         &mut self,
         token_id: &[u8; 16],
@@ -76,8 +77,12 @@ impl State {
         if let TokenVerdict::Repeated { epoch } = verdict {
             return Ok(vec![Effect::Reply(Reply::Enrolled { epoch })]);
         }
-        let epoch = self.agents.check_enrol(agent, key)?;
+        let verdict = self.agents.check_enrol(agent, key)?;
+        let (EnrolVerdict::Begins { epoch } | EnrolVerdict::Lives { epoch }) = verdict;
         self.tokens.spend(token_id, Spent { agent: agent.clone(), key: *key, epoch });
+        if matches!(verdict, EnrolVerdict::Lives { .. }) {
+            return Ok(vec![Effect::Reply(Reply::Enrolled { epoch })]);
+        }
         let leaf_index = self.head.leaf_count;
         self.agents.enrol(agent.clone(), NewLife { key: *key, epoch, at_ms: now_ms, leaf_index });
         self.ledger.agent_enrolled(agent, now_ms);

@@ -19,7 +19,8 @@ pub(super) struct Token {
     pub(super) spent_by: Option<Spent>,
 }
 
-/// Who used a token. The same enrolment sent again is told the same epoch again.
+/// Who used a token. The same enrolment sent again is told the same epoch again. The epoch may have
+/// begun by an earlier token: one life, however often its answer was lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Spent {
     pub(super) agent: AgentName,

@@ -1,6 +1,8 @@
 //! From the state to a view of it. Runs on the apply thread; copies, so that readers wait for
 //! nothing.
 
+use std::collections::BTreeMap;
+
 use proofmark_evidence::{AgentName, Outcome};
 use proofmark_slo::SeriesView;
 use proofmark_spec::Check;
@@ -12,13 +14,13 @@ use crate::state::{Agent, Failure, State};
 /// What readers see of `state`.
 pub fn build(state: &State) -> StateView {
     let series: Vec<SeriesView> = state.ledger().series().collect();
-    let agents = state.agents().iter();
+    let (agents, silent) = (state.agents().iter(), silent_checks(&series));
     StateView {
         applied_index: state.applied(),
         now_ms: state.stamped_at_ms(),
         log_size: state.leaf_count(),
         spec: spec(state),
-        agents: agents.map(|(name, agent)| agent_view(name, agent, &series)).collect(),
+        agents: agents.map(|(name, agent)| agent_view(name, agent, &silent)).collect(),
         checks: checks(state, &series),
         objectives: objectives(state),
         failures: state.failures().iter().map(failure).collect(),
@@ -38,8 +40,7 @@ fn spec(state: &State) -> SpecView {
     })
 }
 
-fn agent_view(name: &AgentName, agent: &Agent, series: &[SeriesView]) -> AgentView {
-    let own = series.iter().filter(|one| one.agent == *name);
+fn agent_view(name: &AgentName, agent: &Agent, silent: &BTreeMap<&AgentName, u64>) -> AgentView {
     AgentView {
         name: name.to_string(),
         key_id: agent.key.key_id().to_string(),
@@ -48,19 +49,25 @@ fn agent_view(name: &AgentName, agent: &Agent, series: &[SeriesView]) -> AgentVi
         next_seq: agent.next_seq,
         accepted_at_ms: agent.accepted_at_ms,
         retired: agent.is_retired,
-        silent_checks: own.filter(|one| one.silent_since_ms.is_some()).count() as u64,
+        silent_checks: silent.get(name).copied().unwrap_or(0),
     }
 }
 
+/// How many checks of each agent are silent; agents without one are absent.
+fn silent_checks(series: &[SeriesView]) -> BTreeMap<&AgentName, u64> {
+    let mut counts = BTreeMap::new();
+    for one in series.iter().filter(|one| one.silent_since_ms.is_some()) {
+        *counts.entry(&one.agent).or_default() += 1;
+    }
+    counts
+}
+
 fn checks(state: &State, series: &[SeriesView]) -> Vec<CheckView> {
-    let documents = state.specs().in_force();
-    let mut views: Vec<CheckView> = series
-        .iter()
-        .map(|one| {
-            let check = documents.checks.iter().find(|check| check.name == one.check.as_str());
-            check_view(one, check)
-        })
-        .collect();
+    let checks = state.specs().in_force().checks.iter();
+    let by_name: BTreeMap<&str, &Check> =
+        checks.map(|check| (check.name.as_str(), check)).collect();
+    let view = |one: &SeriesView| check_view(one, by_name.get(one.check.as_str()).copied());
+    let mut views: Vec<CheckView> = series.iter().map(view).collect();
     views.sort_by(|a, b| (&a.agent, &a.check).cmp(&(&b.agent, &b.check)));
     views
 }

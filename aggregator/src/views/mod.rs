@@ -67,6 +67,17 @@ pub struct ViewsReader {
     /// Raised by the recorder, until a restart, when this replica's log differs from the
     /// majority's.
     pub diverged: watch::Receiver<bool>,
+    /// What was found when this replica last read its own evidence.
+    pub scrubbed: watch::Receiver<Scrubbed>,
+}
+
+/// What came of reading the own evidence again.
+#[derive(Clone, Debug, Default)]
+pub struct Scrubbed {
+    /// Leaves that the newest finished round found whole.
+    pub size: u64,
+    /// The file and what is wrong with it, from then on until a restart.
+    pub damage: Option<Arc<str>>,
 }
 
 impl ViewsReader {
@@ -85,9 +96,16 @@ impl ViewsReader {
     fn health(&self, state: &StateView, checkpoint: Option<&CheckpointView>) -> HealthView {
         let consensus = *self.consensus.borrow();
         let diverged = *self.diverged.borrow();
+        let Scrubbed { size: scrubbed_size, damage } = self.scrubbed.borrow().clone();
         let published_size = checkpoint.map_or(0, |checkpoint| checkpoint.size);
         HealthView {
-            status: if diverged { "diverged" } else { "serving" },
+            status: match &damage {
+                _ if diverged => "diverged",
+                Some(_) => "damaged",
+                None => "serving",
+            },
+            damage: damage.map(|damage| damage.to_string()),
+            scrubbed_size,
             node: self.node.to_string(),
             role: consensus.role.slug(),
             leader: consensus.leader,

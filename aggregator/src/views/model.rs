@@ -9,8 +9,13 @@ use utoipa::ToSchema;
 /// One replica, as it sees itself.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct HealthView {
-    /// `serving`, or `diverged`: this replica's log differs from the majority's and it stopped.
+    /// `serving`; `diverged`: this replica's log differs from the majority's and it stopped; or
+    /// `damaged`: a file of its evidence is not what it was, so that it signs no more.
     pub status: &'static str,
+    /// The damaged file and what is wrong with it.
+    pub damage: Option<String>,
+    /// Leaves that were found whole when this replica last read all of its evidence.
+    pub scrubbed_size: u64,
     pub node: String,
     /// `leader`, `follower` or `candidate`.
     pub role: &'static str,

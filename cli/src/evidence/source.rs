@@ -15,10 +15,14 @@ pub enum Source {
 }
 
 impl Source {
+    pub fn is_url(log: &str) -> bool {
+        log.starts_with("http://") || log.starts_with("https://")
+    }
+
     /// `http://` and `https://` are URLs; anything else is a directory. A server that does not
     /// answer is told from evidence that does not verify.
     pub fn open(log: &str) -> Result<Source, Failure> {
-        if log.starts_with("http://") || log.starts_with("https://") {
+        if Source::is_url(log) {
             let (client, base) = (Client::new()?, log.trim_end_matches('/'));
             if let Err(fault @ HttpFault::NoAnswer { .. }) =
                 client.get(&format!("{base}/{CHECKPOINT_FILE}"))
@@ -63,6 +67,11 @@ fn source_fault(path: &str, fault: &HttpFault) -> SourceFault {
     let path = path.to_owned();
     match fault {
         HttpFault::Status { status: 404, .. } => SourceFault::NotFound { path },
+        // A server that sends without end is no server to ask again.
+        HttpFault::TooLarge { limit, .. } => {
+            let expected = *limit as u64;
+            SourceFault::TooLarge { path, expected, got: expected + 1 }
+        }
         other => SourceFault::Unreadable { path, message: other.to_string() },
     }
 }

@@ -17,6 +17,13 @@ struct Verdict {
     report: Report,
     slo: Numbers,
     pinned: bool,
+    /// How to end when the log could not be read, which is no verdict.
+    unreadable: Exit,
+}
+
+/// What to do about a log that could not be read to its end: ask again, or look at the disk.
+fn unreadable(log: &str) -> Exit {
+    if Source::is_url(log) { Exit::Unavailable } else { Exit::Storage }
 }
 
 pub fn run(log: &str, policy: Option<&Path>, served: Option<&Path>, output: Output) -> Done {
@@ -27,7 +34,7 @@ pub fn run(log: &str, policy: Option<&Path>, served: Option<&Path>, output: Outp
         None => verify_log_unpinned(&source, &mut served),
     };
     let slo = served.finish(report.size);
-    let verdict = Verdict { report, slo, pinned: policy.is_some() };
+    let verdict = Verdict { report, slo, pinned: policy.is_some(), unreadable: unreadable(log) };
     match output {
         Output::Json => println!("{:#}", as_json(&verdict)),
         Output::Text => print!("{}", as_text(&verdict)),
@@ -43,6 +50,7 @@ impl Verdict {
     /// A served number that is newer than this copy can be judged by a newer copy.
     fn exit(&self) -> Exit {
         match self.is_sound() {
+            false if self.report.unreadable => self.unreadable,
             false => Exit::Evidence,
             true if self.slo.not_covered > 0 => Exit::Unavailable,
             true => Exit::Ok,

@@ -50,25 +50,32 @@ impl ProofFile {
     /// Refuses every spelling but the one `to_text` writes.
     pub fn parse(text: &str) -> Result<ProofFile, ProofFileFault> {
         if text.len() > PROOF_BYTES_MAX {
-            return Err(expected("at most 256 KiB"));
+            return Err(expected("at most 256 KiB", format!("{} bytes", text.len())));
         }
-        let (head, note) = text.split_once("\n\n").ok_or_else(|| expected("an empty line"))?;
-        let mut lines = head.split('\n');
+        let mut lines = text.split('\n').take_while(|line| !line.is_empty());
         if lines.next() != Some(FIRST_LINE) {
-            return Err(expected("c2sp.org/tlog-proof@v1 in the first line"));
+            return Err(expected("c2sp.org/tlog-proof@v1 in the first line", first_line(text)));
         }
-        let extra = labelled(lines.next(), "extra ").ok_or_else(|| expected("extra and base64"))?;
-        let index = labelled(lines.next(), "index ").ok_or_else(|| expected("index"))?;
-        let extra = STANDARD.decode(extra).map_err(|_| expected("extra and base64"))?;
-        let path: Result<Vec<Hash>, _> = lines.map(Hash::from_base64).collect();
+        let (_, note) =
+            text.split_once("\n\n").ok_or_else(|| expected("an empty line", "none".to_owned()))?;
+        let extra = labelled("extra and base64", "extra ", lines.next())?;
+        let index = labelled("index and a decimal number", "index ", lines.next())?;
+        let path = lines.map(|line| {
+            Hash::from_base64(line).map_err(|_| expected("one base64 hash per line", quoted(line)))
+        });
+        let path = path.collect::<Result<Vec<Hash>, _>>()?;
+        let decoded =
+            STANDARD.decode(extra).map_err(|_| expected("extra and base64", quoted(extra)))?;
         let proof = ProofFile {
-            extra: Extra::decode(&extra).map_err(ProofFileFault::Extra)?,
-            index: parse_decimal(index).map_err(|_| expected("index and a decimal number"))?,
-            path: path.map_err(|_| expected("one base64 hash per line"))?,
+            extra: Extra::decode(&decoded).map_err(ProofFileFault::Extra)?,
+            index: parse_decimal(index)
+                .map_err(|_| expected("index and a decimal number", quoted(index)))?,
+            path,
             checkpoint: SignedCheckpoint::parse(note)?,
         };
         if proof.to_text() != text {
-            return Err(expected("the one spelling of each part"));
+            let got = "another spelling of the same".to_owned();
+            return Err(expected("the one spelling of each part", got));
         }
         Ok(proof)
     }
@@ -117,10 +124,24 @@ fn read_path(reader: &mut ByteReader<'_>, what: &'static str) -> Result<Vec<Hash
     (0..count).map(|_| reader.fixed(what).map(Hash)).collect()
 }
 
-fn labelled<'a>(line: Option<&'a str>, label: &str) -> Option<&'a str> {
-    line?.strip_prefix(label)
+fn labelled<'a>(
+    what: &'static str,
+    label: &str,
+    line: Option<&'a str>,
+) -> Result<&'a str, ProofFileFault> {
+    let line = line.ok_or_else(|| expected(what, "no such line".to_owned()))?;
+    line.strip_prefix(label).ok_or_else(|| expected(what, quoted(line)))
 }
 
-fn expected(expected: &'static str) -> ProofFileFault {
-    ProofFileFault::Text { expected }
+fn expected(expected: &'static str, got: String) -> ProofFileFault {
+    ProofFileFault::Text { expected, got }
+}
+
+fn first_line(text: &str) -> String {
+    quoted(text.split('\n').next().unwrap_or_default())
+}
+
+/// Enough of a line to find it by; what it holds may not reach a terminal.
+fn quoted(line: &str) -> String {
+    format!("{:?}", line.chars().take(40).collect::<String>())
 }

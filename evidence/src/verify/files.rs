@@ -2,9 +2,8 @@
 
 use super::Verifier;
 use crate::layout::{
-    CHECKPOINT_FILE, LogFile, POLICY_FILE, SCRATCH_DIR, SourceFault, read_at_least,
+    CHECKPOINT_FILE, LogFile, POLICY_FILE, SCRATCH_DIR, SourceFault, is_log_dir, read_at_least,
 };
-use crate::limits::LOG_DEPTH_MAX;
 use crate::tile::{TILE_WIDTH, parse_entries, parse_tile, tile_bytes, width_at};
 
 impl Verifier<'_> {
@@ -12,20 +11,22 @@ impl Verifier<'_> {
     /// only what one asks them for.
     pub(super) fn check_files(&mut self) {
         if self.source.list("").is_ok() {
-            self.check_dir("", 0);
+            self.check_dir("");
         }
     }
 
-    fn check_dir(&mut self, dir: &str, depth: usize) {
+    /// The log's own directories may be empty: a writer makes them before their files. A foreign
+    /// one is named and not entered.
+    fn check_dir(&mut self, dir: &str) {
         let entries = match self.source.list(dir) {
             Ok(entries) => entries,
-            Err(fault) => return self.findings.add(dir, fault.slug(), "a directory", fault),
+            Err(fault) => return self.findings.add_fault(dir, fault.slug(), &fault),
         };
         for entry in entries {
             let path = if dir.is_empty() { entry.name } else { format!("{dir}/{}", entry.name) };
             match entry.is_dir {
                 true if path == SCRATCH_DIR => {}
-                true if depth < LOG_DEPTH_MAX => self.check_dir(&path, depth + 1),
+                true if is_log_dir(&path) => self.check_dir(&path),
                 true => self.unexpected(&path),
                 false => self.check_file(&path),
             }
@@ -72,7 +73,7 @@ impl Verifier<'_> {
             Ok(bytes) => bytes,
             // Listed a moment ago, and removed since by a writer that has a wider one.
             Err(SourceFault::NotFound { .. }) => return,
-            Err(fault) => return self.findings.add(&file.path(), fault.slug(), "a file", fault),
+            Err(fault) => return self.findings.add_fault(&file.path(), fault.slug(), &fault),
         };
         match file {
             LogFile::Tile { .. } => self.check_other_tile(file, &bytes),
@@ -130,7 +131,13 @@ impl Verifier<'_> {
         })
     }
 
+    /// Its name is a stranger's: no control character of it may reach a terminal.
     fn unexpected(&mut self, path: &str) {
-        self.findings.add(path, "file_unexpected", "only the log's own files", "one more");
+        let plain = |char: char| match char.is_control() {
+            true => char.escape_default().to_string(),
+            false => char.to_string(),
+        };
+        let path: String = path.chars().map(plain).collect();
+        self.findings.add(&path, "file_unexpected", "only the log's own files", "one more");
     }
 }

@@ -2,7 +2,7 @@
 //! believed, and by the rules.
 
 use super::Verifier;
-use super::rules::{Broken, Place, broken, check_payload};
+use super::rules::{Broken, Place, broken, broken_by, check_payload};
 use super::tree::width_of;
 use crate::hash::Hash;
 use crate::header::Header;
@@ -173,7 +173,7 @@ impl Verifier<'_> {
             return Err(broken("leaf_hash", expected.to_string(), got));
         }
         let parsed = Leaf::parse(found.bytes).inspect_err(|_| self.rules.skip());
-        let leaf = parsed.map_err(|fault| broken(fault.slug(), "a leaf", fault))?;
+        let leaf = parsed.map_err(|fault| broken_by(fault.slug(), &fault))?;
         let header = self.rules.leaf(found.index, &leaf)?;
         let open = found.blob.map(|blob| check_payload(&leaf, &header, blob)).transpose()?;
         Ok((header, open.flatten()))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::findings::Sides;
 use super::{AgentSpan, SignatureCheck};
 use crate::batch::BatchHeader;
 use crate::hash::Hash;
@@ -99,7 +100,7 @@ impl<'a> Rules<'a> {
     pub(super) fn leaf(&mut self, index: u64, leaf: &Leaf) -> Result<Header, Broken> {
         let header = leaf.header().map_err(|fault| {
             self.skip();
-            broken(fault.slug(), "a header", fault)
+            broken_by(fault.slug(), &fault)
         })?;
         let judged = self.judge(index, leaf, &header);
         if judged.is_err() {
@@ -145,7 +146,7 @@ impl<'a> Rules<'a> {
             return Err(broken("agent_retired", "an agent that is not retired", &batch.agent));
         }
         let checked = self.signatures.check(leaf, &agent.span.key);
-        checked.map_err(|fault| broken(fault.slug(), "the agent's signature", fault))?;
+        checked.map_err(|fault| broken_by(fault.slug(), &fault))?;
         if let NextBatch::Known { seq, previous } = agent.next {
             expect("sequence", seq, batch.seq_first)?;
             expect("previous", previous, batch.previous)?;
@@ -206,7 +207,7 @@ impl<'a> Rules<'a> {
 
     fn check_signature(&mut self, leaf: &Leaf, key: &PublicKey) -> Result<(), Broken> {
         let checked = self.signatures.check(leaf, key);
-        checked.map_err(|fault| broken(fault.slug(), "the log's signature", fault))
+        checked.map_err(|fault| broken_by(fault.slug(), &fault))
     }
 }
 
@@ -233,13 +234,14 @@ pub(super) fn check_payload(
             got => Err(broken_payload("payload_len", "no blob beside a key change", got)),
         };
     };
-    blob.check(payload).map_err(|fault| broken_payload(fault.slug(), "the leaf's blob", fault))?;
+    blob.check(payload)
+        .map_err(|fault| Broken { place: Place::Payload, ..broken_by(fault.slug(), &fault) })?;
     if !matches!(header, Header::Batch(_)) {
         return Ok(None);
     }
     // The blob is the one the agent signed for: what is wrong now is the batch itself.
     let sealed = SealedBatch { leaf: leaf.clone(), payload: payload.into() };
-    let open = sealed.open().map_err(|fault| broken(fault.slug(), "a sound batch", fault))?;
+    let open = sealed.open().map_err(|fault| broken_by(fault.slug(), &fault))?;
     Ok(Some(open))
 }
 
@@ -253,6 +255,12 @@ pub(super) fn broken(
     got: impl ToString,
 ) -> Broken {
     Broken { place: Place::Leaf, slug, expected: expected.into(), got: got.to_string() }
+}
+
+/// In the words of the fault that was met.
+pub(super) fn broken_by(slug: &'static str, fault: &dyn std::fmt::Display) -> Broken {
+    let Sides { expected, got } = Sides::of(fault);
+    Broken { place: Place::Leaf, slug, expected, got }
 }
 
 fn broken_payload(slug: &'static str, expected: &str, got: impl ToString) -> Broken {

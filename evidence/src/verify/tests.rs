@@ -331,8 +331,8 @@ fn with_blobs_of(before: &MemSource, after: &MemSource) -> MemSource {
 fn blobs_whose_leaves_are_still_to_come_are_waited_for_and_junk_is_not_excused() {
     let sample = sample();
     for (before, after) in [(250, 255), (250, 256), (256, 257), (250, 520)] {
-        let old = files(&sample, before, before as u64);
-        let new = files(&sample, after, before as u64);
+        let old = files(sample, before, before as u64);
+        let new = files(sample, after, before as u64);
         let between = with_blobs_of(&old, &new);
         let states = vec![between.clone(), between.clone(), new];
         let source = Growing { states, reads: Cell::new(0), reads_per_step: 1_000 };
@@ -364,11 +364,87 @@ fn what_does_not_belong_is_named() {
     check("tile/3/000.p/1", Some("file_unexpected"));
     check("tile/entries/002.p/99", Some("file_unexpected"));
     check("payload/002", Some("file_unexpected"));
-    check("a/b/c/d/e/f/g/h/i/j", Some("file_unexpected"));
     check(&format!("{SCRATCH_DIR}/0"), None);
-    let mut deep = sound.clone();
-    deep.0.insert("deep/".repeat(1000) + "file", Vec::new());
-    assert!(!verify(&deep, Some(&policy())).is_sound());
+    // A foreign directory is named itself, whatever is in it, and not entered.
+    let check_dir = |path: &str, named: &str| {
+        let mut source = sound.clone();
+        source.0.insert(path.to_owned(), Vec::new());
+        let report = verify(&source, Some(&policy()));
+        let found: Vec<_> = report.faults.iter().map(|one| (&*one.file, one.slug)).collect();
+        assert_eq!(found, [(named, "file_unexpected")]);
+    };
+    check_dir("a/b/c/d", "a");
+    check_dir("tile/0/000.d/1", "tile/0/000.d");
+    check_dir(&("deep/".repeat(1000) + "file"), "deep");
+    check_dir("\u{1b}[2J\nsound/x", "\\u{1b}[2J\\nsound");
+}
+
+/// A directory as a stranger may have made it: neither memory nor time is his to spend.
+#[test]
+fn what_is_no_regular_file_is_named_and_not_read() {
+    let sound = files(sample(), 300, 300);
+    let check = |path: &str, slug: &str, change: &dyn Fn(&std::path::Path)| {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, bytes) in &sound.0 {
+            let file = dir.path().join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, bytes).unwrap();
+        }
+        change(&dir.path().join(path));
+        let report = verify(&crate::layout::DirSource::new(dir.path()), Some(&policy()));
+        let found: Vec<_> = report.faults.iter().map(|one| (&*one.file, one.slug)).collect();
+        assert_eq!(found, [(path, slug)], "{:?}", report.faults);
+        assert!(!report.unreadable);
+    };
+    let endless = |path: &std::path::Path| {
+        std::fs::remove_file(path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+    };
+    let waiting = |path: &std::path::Path| {
+        std::fs::remove_file(path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    };
+    for path in ["policy", "checkpoint", "tile/0/000", "tile/entries/001.p/44", "payload/001"] {
+        check(path, "file_not_regular", &endless);
+        check(path, "file_not_regular", &waiting);
+    }
+    check("lost+found", "file_unexpected", &|path| std::fs::create_dir(path).unwrap());
+    check("pipe", "file_unexpected", &|path| {
+        std::fs::write(path, "").unwrap();
+        waiting(path);
+    });
+}
+
+/// Its server went away half-way: that is not the log's fault, and no verdict.
+#[test]
+fn what_could_not_be_read_is_told_from_what_does_not_hold() {
+    struct Dying(MemSource, &'static str);
+    impl TileSource for Dying {
+        fn read(&self, path: &str) -> Result<Vec<u8>, SourceFault> {
+            if path == self.1 {
+                let (path, message) = (path.to_owned(), "connection reset".to_owned());
+                return Err(SourceFault::Unreadable { path, message });
+            }
+            self.0.read(path)
+        }
+    }
+    let sound = files(sample(), 300, 300);
+    for path in ["policy", "checkpoint", "tile/0/000", "tile/entries/000", "payload/000"] {
+        let report = verify(&Dying(sound.clone(), path), Some(&policy()));
+        assert!(report.unreadable, "{path}");
+        let said = report.faults.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let expect = format!(
+            "{path}: file_unreadable: expected a file that can be read, got connection reset"
+        );
+        assert!(said.contains(&expect), "{said:?}");
+    }
+    let mut damaged = sound;
+    damaged.0.get_mut("payload/000").unwrap()[9] ^= 1;
+    let report = verify(&damaged, Some(&policy()));
+    assert!(!report.is_sound() && !report.unreadable);
+    damaged.0.remove("policy");
+    let said = verify(&damaged, Some(&policy())).faults[0].to_string();
+    assert_eq!(said, "policy: file_missing: expected a file, got none");
 }
 
 /// Files left from a smaller size are fine as long as they are what they were.

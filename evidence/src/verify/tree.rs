@@ -171,7 +171,7 @@ impl Verifier<'_> {
         match read_at_least(self.source, file) {
             Ok(found) => Some(found),
             Err(fault) => {
-                self.findings.add(&file.path(), fault.slug(), "a file", fault);
+                self.findings.add_fault(&file.path(), fault.slug(), &fault);
                 None
             }
         }
@@ -179,9 +179,7 @@ impl Verifier<'_> {
 
     /// Takes note of a file that is not what its name says.
     pub(super) fn note<T>(&mut self, file: LogFile, parsed: Result<T, TileFault>) -> Option<T> {
-        parsed
-            .map_err(|fault| self.findings.add(&file.path(), fault.slug(), "whole items", fault))
-            .ok()
+        parsed.map_err(|fault| self.findings.add_fault(&file.path(), fault.slug(), &fault)).ok()
     }
 }
 

@@ -21,6 +21,8 @@ impl LogWriter {
     pub(super) fn open_in(mut files: Box<dyn FileOps>) -> Result<LogWriter, WriterFault> {
         empty_scratch(&mut *files)?;
         let policy_text = read_text(&*files, POLICY_FILE)?.ok_or(WriterFault::NotLog)?;
+        // Whoever made the log may have been killed before this name was durable.
+        files.sync_dir("").map_err(|error| disk_fault("", &error))?;
         let policy = Policy::parse(&policy_text)?;
         let origin = sole_origin(&policy)?;
         let published = match read_text(&*files, CHECKPOINT_FILE)? {

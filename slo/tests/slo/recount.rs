@@ -73,9 +73,10 @@ impl<'a> Recount<'a> {
             }
             for (check, at_ms) in self.expected_of(&agent, defined_ms, as_of_ms) {
                 if slo.checks.contains(&check.as_str()) {
-                    let result = heard.get(&(agent.clone(), check, at_ms));
-                    let silent = Verdict::Unknown(UnknownReason::Silent);
-                    runs.push((at_ms, result.map_or(silent, |result| judge(slo, result))));
+                    let told = || self.told(&agent, &check, at_ms);
+                    let result = heard.get(&(agent.clone(), check.clone(), at_ms));
+                    let verdict = result.map(|result| judge(slo, result));
+                    runs.push((at_ms, verdict.unwrap_or_else(|| Verdict::Unknown(told()))));
                 }
             }
         }
@@ -92,6 +93,57 @@ impl<'a> Recount<'a> {
             }
         }
         heard
+    }
+
+    /// Why there is no result of the run: the first that anybody told, or nobody did.
+    fn told(&self, agent: &AgentName, check: &CheckName, at_ms: u64) -> UnknownReason {
+        for (index, event) in self.events.iter().enumerate() {
+            let Event::Result(one) = event else { continue };
+            let Outcome::Unknown(reason) = one.outcome else { continue };
+            if (&one.agent, &one.check) != (agent, check) || one.runs_missed == 1 {
+                continue;
+            }
+            let last_ms = one.scheduled_at_ms + (one.runs_missed - 1) * self.interval_ms(one);
+            let void_ms = self.void_from(index, agent, check);
+            if (one.scheduled_at_ms..=last_ms).contains(&at_ms) && at_ms < void_ms {
+                return reason;
+            }
+        }
+        UnknownReason::Silent
+    }
+
+    /// The interval in force when the result was due.
+    fn interval_ms(&self, result: &HeardResult) -> u64 {
+        let (spec, ..) = *(self.specs().iter())
+            .find(|(_, from_ms, until_ms)| (*from_ms..*until_ms).contains(&result.scheduled_at_ms))
+            .expect("it was expected");
+        let check = spec.checks.iter().find(|check| check.name == result.check.as_str());
+        check.expect("it was expected").interval_s * 1_000
+    }
+
+    /// The first instant at which something else held than was known at event `index`.
+    fn void_from(&self, index: usize, agent: &AgentName, check: &CheckName) -> u64 {
+        let plan = |spec: &TestSpec| {
+            let check = spec.checks.iter().find(|one| one.name == check.as_str())?;
+            let looks = check.agents.is_empty() || check.agents.contains(&agent.as_str());
+            looks.then_some(check.interval_s)
+        };
+        let (mut known, mut void_ms) = (None, u64::MAX);
+        for (place, event) in self.events.iter().enumerate() {
+            match event {
+                Event::Spec { effective_at_ms, spec, .. } => {
+                    if place > index && known != plan(spec) {
+                        void_ms = void_ms.min(*effective_at_ms);
+                    }
+                    known = plan(spec);
+                }
+                Event::Retire { agent: who, at_ms } if place > index && who == agent => {
+                    void_ms = void_ms.min(*at_ms);
+                }
+                _ => {}
+            }
+        }
+        void_ms
     }
 
     /// Each spec with the time in which it was in force.

@@ -1,10 +1,11 @@
 //! From real leaves: what a stranger recomputes is what was served, and a lie is found.
 
 use proofmark_evidence::{
-    BatchHeader, BlobRef, CheckRef, CheckResult, Coverage, Decision, DecisionKind, Hash, Header,
-    KeyChange, KeyChangeKind, KeyId, LeafVisitor, OpenBatch, PublicKey, SpecChange,
+    AgentName, BatchHeader, BlobRef, CheckName, CheckRef, CheckResult, Coverage, Decision,
+    DecisionKind, Hash, Header, KeyChange, KeyChangeKind, KeyId, LeafVisitor, Measurement,
+    MeasurementKind, OpenBatch, Outcome, PublicKey, SpecChange, UnknownReason,
 };
-use proofmark_slo::{Ledger, Mismatch, Replay, SloReport, decode_reports, encode_reports};
+use proofmark_slo::{Ledger, Mismatch, Replay, Run, SloReport, decode_reports, encode_reports};
 use proptest::prelude::*;
 
 use crate::scenario::{Event, HeardResult, Scenario, as_of, feed, scenarios};
@@ -80,12 +81,15 @@ fn key_change(at_ms: u64, change: KeyChangeKind) -> LeafParts {
 /// A batch of one result. Not sealed: signatures are not the replay's business.
 fn batch(result: &HeardResult) -> LeafParts {
     let detail = if result.outcome.is_pass() { "" } else { "not as it should be" };
+    let kind = MeasurementKind::RunsMissedCount;
+    let besides = (result.runs_missed > 1)
+        .then(|| Measurement { kind, value: i64::try_from(result.runs_missed - 1).expect("few") });
     let results = vec![CheckResult {
         check_index: 0,
         offset_ms: 0,
         outcome: result.outcome,
         duration_us: result.duration_us,
-        measurements: vec![],
+        measurements: besides.into_iter().collect(),
         detail: detail.to_owned(),
     }];
     let header = BatchHeader {
@@ -166,4 +170,23 @@ fn what_cannot_be_recomputed_is_named() {
     let mut replay = Replay::new();
     replay.leaf(5, &header, open.as_ref(), &[9, 9]);
     assert!(matches!(replay.mismatches(), [Mismatch::Unreadable { leaf: 5, .. }]));
+}
+
+/// What a result claims besides its own run; an agent may write there what it likes.
+#[test]
+fn a_result_stands_for_at_least_its_own_run() {
+    let scheduled_at_ms = 60_000;
+    let (outcome, duration_us) = (Outcome::Unknown(UnknownReason::SkippedAsleep), 0);
+    let agent = AgentName::parse("ams").expect("a label");
+    let check = CheckName::parse("web").expect("a label");
+    let result =
+        HeardResult { agent, check, scheduled_at_ms, outcome, duration_us, runs_missed: 1 };
+    let (_, open, _) = batch(&result);
+    let mut open = open.expect("a batch");
+    for (besides, expect) in [(None, 1), (Some(29), 30), (Some(-5), 1), (Some(i64::MAX), 1 << 63)] {
+        let kind = MeasurementKind::RunsMissedCount;
+        open.results[0].measurements =
+            besides.map(|value| Measurement { kind, value }).into_iter().collect();
+        assert_eq!(Run::of(&open, &open.results[0]).runs_missed, expect, "{besides:?}");
+    }
 }

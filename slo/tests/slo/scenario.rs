@@ -34,6 +34,7 @@ pub struct HeardResult {
     pub scheduled_at_ms: u64,
     pub outcome: Outcome,
     pub duration_us: u64,
+    pub runs_missed: u64,
 }
 
 /// Events with the instant of their arrival, ascending.
@@ -62,9 +63,18 @@ prop_compose! {
         outages in prop::collection::vec((0..3_usize, 0..SPAN_S, 0..SPAN_S / 2), 0..4),
         outcomes in prop::collection::vec(0..12_u8, 40),
         delays_ms in prop::collection::vec(0..15_000_u64, 40),
+        naps in prop::collection::vec(nap(), 0..4),
+        teller in prop_oneof![Just(Telling::Honest), Just(Telling::Late), Just(Telling::Greedy)],
     ) -> Scenario {
-        Builder::new(changes).scenario(&Network { outages, outcomes, delays_ms })
+        Builder::new(changes).scenario(&Network { outages, outcomes, delays_ms, naps, teller })
     }
+}
+
+fn nap() -> impl Strategy<Value = Nap> {
+    (0..3_usize, 0..SPAN_S, 0..SPAN_S / 3).prop_map(|(agent, from_s, length_s)| {
+        let from_ms = DAY_START_MS + from_s * 1_000;
+        Nap { agent, from_ms, until_ms: from_ms + length_s * 1_000 }
+    })
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -181,11 +191,31 @@ struct Network {
     outages: Vec<(usize, u64, u64)>,
     outcomes: Vec<u8>,
     delays_ms: Vec<u64>,
+    naps: Vec<Nap>,
+    teller: Telling,
+}
+
+/// A time in which an agent runs nothing, and says so afterwards.
+#[derive(Clone, Copy, Debug)]
+struct Nap {
+    agent: usize,
+    from_ms: u64,
+    until_ms: u64,
+}
+
+/// How agents tell of the runs they missed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Telling {
+    Honest,
+    /// Long after newer results, as when a damaged spool is found.
+    Late,
+    /// And of five more, which they then report.
+    Greedy,
 }
 
 impl Network {
     fn results(&self, agent: usize, runs: Vec<(CheckName, u64)>) -> Vec<(u64, Event)> {
-        let (mut results, mut arrives_ms) = (Vec::new(), 0);
+        let (mut results, mut arrives_ms) = (self.told(agent, &runs), 0);
         for (index, (check, at_ms)) in runs.into_iter().enumerate() {
             let delay_ms = self.delays_ms[index % self.delays_ms.len()];
             // A clock up to two seconds ahead is still an honest one.
@@ -197,10 +227,43 @@ impl Network {
                 SENT_TWICE => 2,
                 _ => 1,
             };
+            if self.nap_of(agent, at_ms).is_some() {
+                continue;
+            }
             let run = Event::Result(result(agent, check, at_ms, code));
             results.extend(std::iter::repeat_n((arrives_ms, run), copies));
         }
         results
+    }
+
+    /// One result for every row of runs that were slept through.
+    fn told(&self, agent: usize, runs: &[(CheckName, u64)]) -> Vec<(u64, Event)> {
+        let mut rows: Vec<(usize, CheckName, Vec<u64>)> = Vec::new();
+        for (check, at_ms) in runs {
+            let Some(nap) = self.nap_of(agent, *at_ms) else { continue };
+            let of_nap = |row: &&mut (usize, CheckName, _)| (row.0, &row.1) == (nap, check);
+            match rows.iter_mut().rev().find(of_nap) {
+                Some((.., row)) if goes_on(row, *at_ms) => row.push(*at_ms),
+                _ => rows.push((nap, check.clone(), vec![*at_ms])),
+            }
+        }
+        let told = rows.into_iter().map(|(nap, check, row)| {
+            let mut told = result(agent, check, row[0], 0);
+            // Who tells late and of one instant twice may have given it either reason.
+            let reasons = [UnknownReason::SkippedAsleep, UnknownReason::SpoolFull];
+            let late = self.teller == Telling::Late;
+            told.outcome = Outcome::Unknown(reasons[if late { 0 } else { nap % 2 }]);
+            let greed = if self.teller == Telling::Greedy { 5 } else { 0 };
+            told.runs_missed = row.len() as u64 + greed;
+            let delay_ms = if late { 45 * 60_000 } else { 0 };
+            (row[row.len() - 1] + delay_ms, Event::Result(told))
+        });
+        told.collect()
+    }
+
+    fn nap_of(&self, agent: usize, at_ms: u64) -> Option<usize> {
+        let within = |nap: &Nap| nap.agent == agent && (nap.from_ms..nap.until_ms).contains(&at_ms);
+        self.naps.iter().position(within)
     }
 
     /// When the outage ends in which the run fell; 0 if it fell in none.
@@ -222,7 +285,8 @@ fn result(agent: usize, check: CheckName, scheduled_at_ms: u64, code: u8) -> Hea
         5 => (Outcome::Unknown(UnknownReason::SpoolFull), 0),
         _ => (Outcome::Pass, 500_000),
     };
-    HeardResult { agent: agent_name(agent), check, scheduled_at_ms, outcome, duration_us }
+    let (agent, runs_missed) = (agent_name(agent), 1);
+    HeardResult { agent, check, scheduled_at_ms, outcome, duration_us, runs_missed }
 }
 
 pub fn agent_name(agent: usize) -> AgentName {
@@ -248,7 +312,14 @@ pub fn feed(ledger: &mut Ledger, event: &Event) {
                 scheduled_at_ms: result.scheduled_at_ms,
                 outcome: result.outcome,
                 duration_us: result.duration_us,
+                runs_missed: result.runs_missed,
             });
         }
     }
+}
+
+/// Whether the instant follows those of the row in the same step.
+fn goes_on(row: &[u64], at_ms: u64) -> bool {
+    let last_ms = row[row.len() - 1];
+    row.len() == 1 || at_ms - last_ms == row[1] - row[0]
 }

@@ -201,6 +201,72 @@ fn an_objective_that_is_no_longer_defined_ends() {
 }
 
 #[test]
+fn one_result_gives_its_reason_to_all_the_runs_it_stands_for() {
+    let asleep = "09:00 pass x6, 09:06 missed x30 skipped_asleep, 09:36 pass x4";
+    check_runs(&format!("{asleep}, 09:40 look"), "10/0/30");
+    check_causes(&format!("{asleep}, 09:40 look"), "skipped_asleep 30");
+    // Its window begins within them; what is not told stays silent.
+    check_causes(&format!("{asleep}, 10:20 look"), "skipped_asleep 16 silent 40");
+    check_causes(
+        "09:05 look, 09:00 missed x3 spool_full, 09:05:10 look",
+        "silent 5, spool_full 3 silent 2",
+    );
+    // Each agent tells of itself.
+    check_causes(
+        "09:00 enrol b, 09:00 missed x10 skipped_asleep, 09:00 missed@b x4 spool_full, 09:10 look",
+        "skipped_asleep 10 spool_full 4 silent 6",
+    );
+}
+
+#[test]
+fn what_is_told_never_exceeds_what_was_expected() {
+    let for_ever = "09:00 missed x9223372036854775808 skipped_asleep";
+    check_causes(
+        &format!("{for_ever}, 09:10 look, 09:20 look, 99:00 look"),
+        "skipped_asleep 10, skipped_asleep 20, skipped_asleep 60",
+    );
+    check_causes(&format!("99:00 look, {for_ever}, 99:00:10 look"), "silent 60, skipped_asleep 60");
+    check_causes(&format!("{for_ever}, 09:05 retire a, 09:10 look"), "skipped_asleep 5");
+    check_causes(
+        "09:00 missed x60 skipped_asleep, 09:05 interval 30, 09:05 look, 09:10 look",
+        "skipped_asleep 5, skipped_asleep 5 silent 10",
+    );
+    // Who knew of the new interval only afterwards ran nothing at the new instants either.
+    check_causes(
+        "09:05 interval 30, 09:10 interval 60, 09:12 look, 09:00 missed x12 spool_full, \
+         09:12:10 look",
+        "silent 17, spool_full 17",
+    );
+    check_causes(
+        "09:00 missed x5 skipped_asleep, 09:00 missed x8 spool_full, 09:10 look",
+        "skipped_asleep 5 spool_full 3 silent 2",
+    );
+}
+
+#[test]
+fn what_is_told_changes_no_number_of_what_is_known() {
+    check_runs(
+        "09:00 missed x10 skipped_asleep, 09:05 pass x3, 09:08 fail x2, 09:10 look",
+        "3/2/5",
+    );
+    check_causes(
+        "09:00 missed x10 skipped_asleep, 09:10 look, 09:05 pass x3, 09:08 spool_full, \
+         09:10:10 look",
+        "skipped_asleep 10, skipped_asleep 6 spool_full 1",
+    );
+    check_runs("09:00 pass x5, 09:00 missed x10 skipped_asleep, 09:10 look", "5/0/5");
+    check_causes("09:00 pass x5, 09:00 missed x10 skipped_asleep, 09:10 look", "skipped_asleep 5");
+}
+
+#[test]
+fn a_loss_that_is_found_late_is_told_all_the_same() {
+    let story = "09:00 pass x5, 09:25 pass x20, 09:45 look, 09:05 missed x20 spool_damaged, \
+                 09:45:10 look";
+    check_causes(story, "silent 20, spool_damaged 20");
+    check_runs(story, "25/0/20, 25/0/20");
+}
+
+#[test]
 fn silence_is_said_once_and_ended_once() {
     let mut teller = Teller::new(occurrences());
     let mut turns = Vec::new();

@@ -4,6 +4,7 @@
 //!
 //! * `09:00 pass x5`: the five runs due from 09:00 on passed. Also `slow` (a pass that took a
 //!   second), `fail`, or the slug of any reason why a run stayed unknown. `pass@b` is of agent b.
+//! * `09:06 missed x30 skipped_asleep`: one result for the thirty runs due from 09:06 on.
 //! * `09:05 silence x3` says nothing to the ledger; it only makes a gap readable.
 //! * `09:10 look`: advance to that instant; adds a line to what came out.
 //! * `09:10 enrol b`, `09:10 retire b`, `09:10 interval 30`, `09:10 target 950`,
@@ -89,6 +90,11 @@ impl Teller {
                 self.spec.slos[0].target_milli = milli.parse().expect("thousandths");
                 self.apply(at_ms);
             }
+            [missed, times, reason] => {
+                let (_, agent) = missed.split_once('@').unwrap_or((missed, "a"));
+                let first_ms = self.grid(agent).next_after(at_ms - 1);
+                self.run(agent, first_ms, reason, times[1..].parse().expect("xN"));
+            }
             [what] => self.runs(at_ms, what, 1),
             [what, times] => self.runs(at_ms, what, times[1..].parse().expect("xN")),
             _ => panic!("not a part of a story: {part}"),
@@ -111,17 +117,21 @@ impl Teller {
 
     fn runs(&mut self, from_ms: u64, what: &str, times: u64) {
         let (what, agent) = what.split_once('@').unwrap_or((what, "a"));
-        let grid = Grid::of("web", agent, self.spec.checks[0].interval_s * 1_000);
+        let grid = self.grid(agent);
         let mut at_ms = grid.next_after(from_ms - 1);
         for _ in 0..times {
             if what != "silence" {
-                self.run(agent, at_ms, what);
+                self.run(agent, at_ms, what, 1);
             }
             at_ms = grid.next_after(at_ms);
         }
     }
 
-    fn run(&mut self, agent: &str, scheduled_at_ms: u64, what: &str) {
+    fn grid(&self, agent: &str) -> Grid {
+        Grid::of("web", agent, self.spec.checks[0].interval_s * 1_000)
+    }
+
+    fn run(&mut self, agent: &str, scheduled_at_ms: u64, what: &str, runs_missed: u64) {
         let (outcome, duration_us) = match what {
             "pass" => (Outcome::Pass, FAST_US),
             "slow" => (Outcome::Pass, SLOW_US),
@@ -129,7 +139,8 @@ impl Teller {
             slug => (Outcome::Unknown(UnknownReason::from_slug(slug).expect("a slug")), 0),
         };
         let (check, agent) = (CheckName::parse("web").expect("a label"), name(agent));
-        let run = Run { check: &check, agent: &agent, scheduled_at_ms, outcome, duration_us };
+        let (check, agent) = (&check, &agent);
+        let run = Run { check, agent, scheduled_at_ms, outcome, duration_us, runs_missed };
         match self.ledger.count(&run) {
             Counted::Counted => {}
             ignored => self.ignored.push(ignored),

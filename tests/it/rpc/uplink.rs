@@ -121,6 +121,10 @@ async fn an_agent_enrols_once_and_finds_itself_again() {
     // The reply was lost: the same token and key get the same epoch.
     std::fs::remove_file(dir.path().join("identity/enrolment")).unwrap();
     assert_eq!(enrol(dir.path(), &gateway, Some(&token)).await.unwrap().epoch, 1);
+    // It was killed before it stored the reply, and its next start brings another token.
+    std::fs::remove_file(dir.path().join("identity/enrolment")).unwrap();
+    let other = bench.token(None);
+    assert_eq!(enrol(dir.path(), &gateway, Some(&other)).await.unwrap().epoch, 1);
     gateway.stop().await;
 }
 

@@ -10,13 +10,20 @@ use super::load::Tally;
 use crate::installation::{Installation, SETTLE, path};
 use crate::{api, program, wait};
 
-/// What the replicas counted since their start, summed over them: batches by how they were answered,
-/// and the Raft log's entries and flushes.
+/// What the replicas counted since their start, summed over them: batches by how they were
+/// answered, and the Raft log's entries and flushes.
 pub(super) struct Counts(BTreeMap<String, u64>);
 
 const BATCHES: &str = "proofmark_ingest_total{event=\"batch\",slug=\"";
 /// Names of answers that ask the agent to come again, whatever was full or unsure.
-const BUSY: [&str; 4] = ["ingest_full", "consensus_full", "no_leader", "leader_changed"];
+const BUSY: [&str; 6] = [
+    "ingest_full",
+    "consensus_full",
+    "no_leader",
+    "leader_changed",
+    "unknown_agent",
+    "shutting_down",
+];
 const BUSY_PREFIX: &str = "Busy, ";
 /// Metrics without labels that tell how much was packed together.
 const RAFT: [(&str, &str); 3] = [
@@ -154,8 +161,8 @@ mod tests {
         let check = |line, expect: Option<(&str, u64)>| {
             assert_eq!(parse(line), expect.map(|(what, count)| (what.to_owned(), count)));
         };
-        let busy = "proofmark_ingest_total{event=\"batch\",slug=\"busy\"} 12";
-        check(busy, Some(("answers: Busy, busy", 12)));
+        let busy = "proofmark_ingest_total{event=\"batch\",slug=\"ingest_full\"} 12";
+        check(busy, Some(("answers: Busy, ingest_full", 12)));
         let accepted = "proofmark_ingest_total{event=\"batch\",slug=\"accepted\"} 3";
         check(accepted, Some(("answers: accepted", 3)));
         check("proofmark_ingest_total{event=\"rpc\",slug=\"idle\"} 1", None);

@@ -1,8 +1,8 @@
 //! `sample-log DIR`: a small log for a stranger to check, by this build's own writer.
 //!
 //! DIR/log becomes an evidence directory of 700 leaves, DIR/older holds every checkpoint that was
-//! published on the way there, named by its size. Keys and times are fixed: the same build writes the
-//! same bytes.
+//! published on the way there, named by its size. Keys and times are fixed: the same build writes
+//! the same bytes.
 
 #![expect(clippy::print_stdout, reason = "a person or a CI log reads this")]
 

@@ -329,6 +329,8 @@ async fn instants_that_fall_into_a_drain_are_told_in_it_and_the_next_start_goes_
     let slugs = first.slugs();
     assert!(slugs.contains("cancelled") && slugs.contains("skipped_shutdown"), "{slugs:?}");
 
+    // From here on the slow one is refused at once.
+    silent.shutdown().await;
     let mut second = World::start(dir.path(), clock.clone()).knowing(&first);
     second.welcome().await;
     second.run_for(1).await;

@@ -48,6 +48,20 @@ pub(super) fn make(dir: &Path, number: u64, header: &FileHeader) -> io::Result<F
     OpenOptions::new().read(true).append(true).open(path(dir, number))
 }
 
+/// Makes a directory's own name durable.
+pub(super) fn sync_parent(dir: &Path) -> io::Result<()> {
+    dir.canonicalize()?.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}
+
+/// Whether there is a file of a log, or something that keeps us from knowing. Changes nothing.
+pub(super) fn any(dir: &Path) -> bool {
+    let is_log = |path: &Path| path.extension().is_some_and(|extension| extension == EXTENSION);
+    match std::fs::read_dir(dir) {
+        Ok(mut entries) => entries.any(|entry| entry.map_or(true, |entry| is_log(&entry.path()))),
+        Err(cause) => cause.kind() != io::ErrorKind::NotFound,
+    }
+}
+
 /// The log's files with the numbers of their first records, ascending.
 pub(super) fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, LogStoreFault> {
     let _ = std::fs::remove_file(dir.join(UNFINISHED));

@@ -85,7 +85,7 @@ pub struct LogIdentity {
 /// Why a log did not open. The operator must act.
 #[derive(Debug, thiserror::Error)]
 pub enum LogStoreFault {
-    #[error("{dir}: no raft log here; `aggregator init` makes one, once")]
+    #[error("{dir}: expected the raft log that `aggregator init` made, got no file of it")]
     Missing { dir: String },
     #[error("{dir}: there is a raft log here already; it belongs to node {node_id}")]
     Exists { dir: String, node_id: u64 },
@@ -101,9 +101,19 @@ pub enum LogStoreFault {
 }
 
 impl LogStore {
-    /// Makes the log of a new replica. The voters are written here and never change.
+    /// Whether a log was made here: there is a file of it. Such a file has its name only since its
+    /// header was durable. A directory that cannot be read counts, so that nobody makes a second
+    /// log: opening it says why.
+    pub fn exists(dir: &Path) -> bool {
+        files::any(dir)
+    }
+
+    /// Makes the log of a new replica, durably, or what a crash left of making it. The voters are
+    /// written here and never change.
     pub fn create(dir: &Path, identity: LogIdentity, voters: &[u64]) -> Result<(), LogStoreFault> {
         std::fs::create_dir_all(dir).map_err(|cause| fault(dir, &cause))?;
+        files::sync_parent(dir).map_err(|cause| fault(dir, &cause))?;
+        // A crash here leaves a directory without a log: `exists` says no, create goes on.
         if let Some((number, path)) = files::list(dir)?.first() {
             let node_id = files::scan(path, *number, true)?.header.identity.node_id;
             return Err(LogStoreFault::Exists { dir: dir.display().to_string(), node_id });

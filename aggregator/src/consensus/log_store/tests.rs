@@ -116,6 +116,25 @@ fn the_wrong_directory_is_refused_by_name() {
 }
 
 #[test]
+fn a_log_exists_once_its_first_file_has_its_name() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("raft");
+    assert!(!LogStore::exists(&dir), "no directory");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("next.tmp"), b"half of").unwrap();
+    std::fs::write(dir.join("lock"), b"").unwrap();
+    assert!(!LogStore::exists(&dir), "create was killed");
+    LogStore::create(&dir, IDENTITY, &[1, 2, 3]).unwrap();
+    assert!(LogStore::exists(&dir));
+    assert_eq!(LogStore::open(&dir, IDENTITY).unwrap().1.voters, [1, 2, 3]);
+    for (_, file) in files::list(&dir).unwrap() {
+        std::fs::write(file, b"rotten").unwrap();
+    }
+    assert!(LogStore::exists(&dir), "a damaged log is not a missing one");
+    assert!(LogStore::exists(&home.path().join("raft/lock")), "what cannot be read counts");
+}
+
+#[test]
 fn two_processes_do_not_share_a_log() {
     let dir = fresh();
     let first = open(&dir);

@@ -1,5 +1,7 @@
 //! Whose log differs: one replica's word stops nobody, a majority's stops the one that is wrong.
 
+use proofmark_evidence::cosign;
+
 use super::*;
 
 /// A root that is not ours, in a seal: not confirmed, and nothing more.
@@ -32,6 +34,27 @@ fn another_root_in_a_publication_stops_serving_and_signing() {
     assert!(*replica.health.diverged().borrow(), "whoever serves is told");
     core.propose_seal();
     assert_eq!(replica.proposed(), [], "a replica that diverged seals nothing");
+}
+
+/// Old evidence rotted here: the others publish, and this replica takes what they published.
+#[test]
+fn a_replica_whose_evidence_is_damaged_signs_nothing_and_goes_on() {
+    let replica = Replica::new();
+    let mut core = replica.core();
+    play_genesis(&mut core);
+    replica.health.damage();
+    core.propose_seal();
+    let Some(Command::Seal { size, root }) = replica.proposed().pop() else { panic!("its own") };
+    core.take(task(9, Effect::Seal { size, root })).unwrap();
+    assert_eq!(replica.proposed(), []);
+    let checkpoint = Checkpoint { origin: origin(), size, root };
+    let cosignatures = [2, 3].map(|node| {
+        cosign(&node_name(node), &node_key(node), START_MS / 1_000, &checkpoint.to_text())
+    });
+    let cosignatures = cosignatures.to_vec();
+    core.take(task(10, Effect::Publish { size, root, cosignatures })).unwrap();
+    assert_eq!(core.status().published_size, size);
+    assert_eq!(replica.health.divergence(), None);
 }
 
 #[test]

@@ -90,6 +90,35 @@ fn a_token_is_for_one_enrolment_and_the_same_enrolment_again_is_answered_again()
     assert_eq!(world.reply(enrol(1, "web-1", &one)), Reply::Enrolled { epoch: 1 });
 }
 
+/// Killed between the commit and its own store, an agent knows neither its epoch nor that its token
+/// is spent. An operator gives it another.
+#[test]
+fn an_agent_that_lost_its_enrolment_is_told_it_again_for_another_token() {
+    let mut world = World::new(1);
+    let mut agent = world.join("web-1", 1);
+    let due: Vec<u64> = agent.due(START_MS).take(2).collect();
+    world.now_ms += 60_000;
+    let accepted = world.reply(admit(&agent.batch(&due, Outcome::Pass)));
+    assert!(matches!(accepted, Reply::Accepted { .. }));
+    let expires = world.now_ms + 60_000;
+    (2..=4).for_each(|id| drop(world.reply(token(id, None, expires))));
+
+    let before = world.state.agents().get(&agent.name).cloned();
+    let effects = world.apply(&enrol(2, "web-1", &agent.key));
+    assert_eq!(effects, [Effect::Reply(Reply::Enrolled { epoch: 1 })], "no leaf");
+    assert_eq!(world.state.agents().get(&agent.name).cloned(), before);
+    assert_eq!(world.reply(enrol(2, "web-1", &agent.key)), Reply::Enrolled { epoch: 1 });
+    let spent = Refusal::TokenSpent;
+    let fresh = SigningKey::from_seed([2; 32]);
+    assert_eq!(world.reply(enrol(2, "web-2", &fresh)), Reply::Refused(spent), "one enrolment each");
+
+    // A retired life is not told again: the next begins.
+    assert_eq!(world.reply(Command::Retire { agent: name("web-1") }), Reply::Retired);
+    assert_eq!(world.reply(enrol(3, "web-1", &agent.key)), Reply::Enrolled { epoch: 2 });
+    assert_eq!(world.reply(enrol(4, "web-1", &agent.key)), Reply::Enrolled { epoch: 2 });
+    assert_eq!(world.state.check(), Ok(()));
+}
+
 #[test]
 fn a_token_opens_the_door_only_as_it_says() {
     let mut world = World::new(1);

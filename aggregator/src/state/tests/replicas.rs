@@ -214,6 +214,26 @@ fn save(rows: &mut BTreeMap<Vec<u8>, Vec<u8>>, state: &mut State) {
     }
 }
 
+/// An answered enrolment either begins a life, with one leaf, or tells of a life with its own key,
+/// without a leaf and without a change to any agent.
+fn check_enrolment(before: &State, command: &Command, effects: &[Effect], after: &State) {
+    let (Command::Enrol { agent, key, .. }, Reply::Enrolled { epoch }) =
+        (command, reply_of(effects))
+    else {
+        return;
+    };
+    let epoch_of = |state: &State| state.agents().get(agent).map_or(0, |agent| agent.epoch);
+    if epoch_of(before) == epoch_of(after) {
+        assert_eq!(effects.len(), 1, "{effects:?}");
+        assert_eq!(before.leaf_count(), after.leaf_count());
+        assert!(before.agents().iter().eq(after.agents().iter()));
+        return;
+    }
+    assert_eq!((epoch, epoch), (epoch_of(before) + 1, epoch_of(after)));
+    assert_eq!(before.leaf_count() + 1, after.leaf_count());
+    assert_eq!(after.agents().get(agent).map(|agent| agent.key), Some(*key));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
@@ -231,7 +251,9 @@ proptest! {
             let command = script.command(step);
             let (index, now_ms) = (script.world.state.applied() + 1, script.world.now_ms);
             let forwarded = Command::decode(&command.encode()).unwrap();
+            let state_before = script.world.state.clone();
             let effects = script.world.apply(&command);
+            check_enrolment(&state_before, &command, &effects, &script.world.state);
             script.learn(before, &command, &reply_of(&effects));
             for replica in [&mut other, &mut loaded] {
                 prop_assert_eq!(&replica.apply(index, now_ms, &forwarded), &effects);
