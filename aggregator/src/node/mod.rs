@@ -25,9 +25,9 @@ use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::consensus::{Consensus, ConsensusHandle};
+use crate::consensus::{Consensus, ConsensusHandle, Role};
 use crate::identity::NodeIdentity;
-use crate::limits::{DRAIN_MS_MAX, DRAIN_WRITES_MS_MAX};
+use crate::limits::{DRAIN_MS_MAX, DRAIN_WRITES_MS_MAX, LAST_SEAL_MS_MAX};
 use crate::recorder::Recorder;
 use crate::views::ViewsReader;
 
@@ -140,6 +140,7 @@ impl Node {
         // Receivers may be gone already; then there is nobody left to tell.
         let _ = self.stop_doors.send(true);
         drained("doors", self.doors).await;
+        last_seal(&self.handle, &self.recorder).await;
         let _ = self.stop_peers.send(true);
         drained("peers", self.peers).await;
         let (consensus, recorder, scrub) = (self.consensus, self.recorder, self.scrub);
@@ -158,6 +159,20 @@ impl Node {
         tracing::error!(%cut, "recovery is the normal path");
         Err(cut)
     }
+}
+
+/// A leader that ends asks for one more seal, so that a copy of a stopped log is proven to its last
+/// leaf. Without an answer in time the next start seals it.
+async fn last_seal(handle: &ConsensusHandle, recorder: &Recorder) {
+    if handle.status().borrow().role != Role::Leader {
+        return;
+    }
+    let recorder = recorder.handle();
+    recorder.propose_seal();
+    let mut status = recorder.status();
+    let proven = status.wait_for(|status| status.published_size >= status.size);
+    let proven = timeout(Duration::from_millis(LAST_SEAL_MS_MAX), proven).await;
+    tracing::debug!(in_time = proven.is_ok(), "the last seal before the end");
 }
 
 /// Waits for tasks that were asked to end, for a bounded time; then they end unasked.

@@ -110,6 +110,33 @@ async fn a_replica_begins_goes_on_and_survives_the_loss_of_its_tables() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_was_stopped_in_order_is_proven_to_its_last_leaf() {
+    let place = Place::new();
+    init(&place.config(), None, Clock::system().unix_ms()).unwrap();
+    let node = place.start().await;
+    until(&node, "a first proven leaf", all_proven).await;
+    apply(&node, &SERVICE.replace("NAME", "last")).await;
+    node.stop().await.unwrap();
+    struct Leaves(u64);
+    impl proofmark_evidence::LeafVisitor for Leaves {
+        fn leaf(
+            &mut self,
+            index: u64,
+            _: &proofmark_evidence::Header,
+            _: Option<&proofmark_evidence::OpenBatch>,
+            _: &[u8],
+        ) {
+            self.0 = index + 1;
+        }
+    }
+    let source = proofmark_evidence::DirSource::new(place.config().evidence_dir());
+    let mut leaves = Leaves(0);
+    let report = proofmark_evidence::verify_log_unpinned(&source, &mut leaves);
+    assert!(report.is_sound(), "{:?}", report.faults);
+    assert_eq!((report.unpublished, report.size, leaves.0), (0, 2, 2));
+}
+
 fn delete_tables(dir: &Path) {
     std::fs::remove_dir_all(dir).unwrap();
 }
