@@ -31,9 +31,9 @@ pub fn percent(ppb: i64) -> String {
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// The value over what is known; the worst end when nothing is.
+/// The value over what is known; no number when nothing is.
 pub fn point(interval: &IntervalView) -> String {
-    percent(interval.point_ppb.unwrap_or(interval.worst_ppb))
+    interval.point_ppb.map_or_else(|| "unknown".to_owned(), percent)
 }
 
 /// `[worst, best]`, or nothing when they are equal.
@@ -74,6 +74,12 @@ mod tests {
         check(-500_000_000, "-50 %");
         check(-1, "-0.001 %");
         check(0, "0 %");
+    }
+
+    #[test]
+    fn nothing_known_is_no_number() {
+        let unknown = IntervalView { worst_ppb: 0, point_ppb: None, best_ppb: 1_000_000_000 };
+        assert_eq!((point(&unknown), range(&unknown)), ("unknown".into(), "[0 %, 100 %]".into()));
     }
 
     #[test]
