@@ -121,6 +121,8 @@ fn a_second_signal_ends_the_drain() {
     let mut agent = Program::start(&args, installation.dir(), &log, "ready");
     wait_until_accepted(&installation, "impatient", 50);
     door.cut();
+    // The checks run every second: now there are results that nobody can acknowledge.
+    wait::let_pass(Duration::from_secs(2));
     agent.signal("TERM");
     agent.wait_for_line("draining");
     assert_eq!(agent.stop().code(), Some(75), "cut short, and said so");
