@@ -201,6 +201,11 @@ impl Replica {
         [self.http, self.grpc, self.peers]
     }
 
+    /// Sends a signal by name to this replica's process.
+    pub fn signal(&self, name: &str) {
+        self.running.as_ref().expect("it runs").signal(name);
+    }
+
     /// The process id of a running replica.
     pub fn pid(&self) -> u32 {
         self.running.as_ref().expect("it runs").id()
