@@ -26,3 +26,8 @@ pub const FIRST_LEAF_WAIT: Duration = Duration::from_secs(30);
 
 /// Life of the join token that `up` makes for its own agent, in seconds: it is used at once.
 pub const UP_TOKEN_TTL_S: u32 = 300;
+
+/// One wait for the leaves of blobs that lie in a live directory already: a writer flushes once or
+/// twice in between. `verify` asks 100 times at most (evidence's limits): two seconds in all, longer
+/// than a disk stalls by itself; then the blobs belong to no leaf and their file is named.
+pub const WRITER_WAIT: Duration = Duration::from_millis(20);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::limits::{
     ENTRIES_BYTES_MAX, LEVELS_COUNT_MAX, LOG_FILE_BYTES_MAX, NOTE_BYTES_MAX, POLICY_BYTES_MAX,
-    TILE_BYTES_MAX, WRITER_WAIT_MS,
+    TILE_BYTES_MAX,
 };
 use crate::tile::{TILE_WIDTH, index_path, parse_index_path};
 
@@ -259,12 +259,6 @@ impl TileSource for DirSource {
         }
         entries.sort();
         Ok(entries)
-    }
-
-    /// A node may write the directory while it is read; nothing but time tells.
-    fn wait_for_writer(&self) -> bool {
-        std::thread::sleep(std::time::Duration::from_millis(WRITER_WAIT_MS));
-        true
     }
 }
 

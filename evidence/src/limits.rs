@@ -85,9 +85,7 @@ pub const DURABLE_DIRS_COUNT_MAX: usize = 1024;
 pub const READER_FILES_COUNT_MAX: usize = 32;
 /// Faults that a report lists. Further ones are counted, so that ruins do not fill the memory.
 pub const FAULTS_REPORTED_COUNT_MAX: usize = 100;
-/// One wait of a reader for the leaves of blobs that are there already, in milliseconds: a writer
-/// flushes once or twice in between, and a disk takes some milliseconds for that.
-pub const WRITER_WAIT_MS: u64 = 20;
-/// How often a reader waits for them: two seconds in all, longer than a disk stalls by itself.
+/// How often `verify` asks its source to wait for the leaves of blobs that are there already. How
+/// long one wait takes is the source's matter: this crate has no clock.
 /// Reached: the blobs belong to no leaf, and `verify` names their file.
 pub const WRITER_WAITS_COUNT_MAX: u32 = 100;

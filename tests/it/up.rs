@@ -34,9 +34,24 @@ fn up_shows_real_numbers_within_a_minute_and_goes_on_after_a_restart() {
 
     let again = start(dir.path(), ports, &[]);
     wait::until("the log to go on", A_MINUTE, || (size(ports[0]) > before).then_some(()));
+    let served = api::json(ports[0], "/api/v1/slos").expect("served");
     assert!(again.stop().success());
     let evidence = dir.path().join("data/aggregator-1/evidence");
     program::must(&["evidence", "verify", path(&evidence)]);
+    a_changed_number_is_found(dir.path(), &evidence, served);
+}
+
+/// Numbers as served are recomputed; the same numbers with one more good run are not believed.
+fn a_changed_number_is_found(dir: &Path, evidence: &Path, mut served: serde_json::Value) {
+    let verify = |served: &serde_json::Value| {
+        let file = dir.join("served.json");
+        std::fs::write(&file, served.to_string()).expect("written");
+        program::run(&["evidence", "verify", path(evidence), "--served", path(&file)])
+    };
+    assert_eq!(verify(&served).status.code(), Some(0), "{served}");
+    let good = served[0]["good"].as_u64().expect("a count");
+    served[0]["good"] = (good + 1).into();
+    assert_eq!(verify(&served).status.code(), Some(65), "one more good run: {served}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use proofmark_evidence::{CHECKPOINT_FILE, DirSource, SourceEntry, SourceFault, T
 
 use crate::exit::{Exit, Failure};
 use crate::http::{Client, HttpFault};
+use crate::limits::WRITER_WAIT;
 
 /// A log named on the command line. Clones share one connection pool.
 #[derive(Clone)]
@@ -58,8 +59,13 @@ impl TileSource for Source {
         }
     }
 
+    /// A node may write the directory while it is read; nothing but time tells.
     fn wait_for_writer(&self) -> bool {
-        matches!(self, Source::Dir(dir) if dir.wait_for_writer())
+        let waits = matches!(self, Source::Dir(_));
+        if waits {
+            std::thread::sleep(WRITER_WAIT);
+        }
+        waits
     }
 }
 

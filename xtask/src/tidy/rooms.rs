@@ -115,7 +115,13 @@ pub const RULES: &[Rule] = &[
         why: "reads never touch Raft: a page knows views and nothing else",
     },
     Rule {
-        words: &["unbounded_channel", "mpsc::channel::<", "tokio::spawn", "thread::spawn"],
+        words: &[
+            "unbounded_channel",
+            "mpsc::channel::<",
+            "tokio::spawn",
+            "thread::spawn",
+            "thread::sleep",
+        ],
         within: &["evidence/src", "spec/src", "slo/src", "aggregator/src/state"],
         rooms: &[],
         why: "pure rooms start nothing",
