@@ -28,6 +28,6 @@ pub const FIRST_LEAF_WAIT: Duration = Duration::from_secs(30);
 pub const UP_TOKEN_TTL_S: u32 = 300;
 
 /// One wait for the leaves of blobs that lie in a live directory already: a writer flushes once or
-/// twice in between. `verify` asks 100 times at most (evidence's limits): two seconds in all, longer
-/// than a disk stalls by itself; then the blobs belong to no leaf and their file is named.
+/// twice in between. `verify` asks 100 times at most (evidence's limits): two seconds in all,
+/// longer than a disk stalls by itself; then the blobs belong to no leaf and their file is named.
 pub const WRITER_WAIT: Duration = Duration::from_millis(20);
