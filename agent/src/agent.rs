@@ -17,6 +17,7 @@ use crate::admin;
 use crate::checks::Checks;
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::fsck::Finding;
 use crate::identity::{
     Identity, IdentityConfig, IdentityFault, JoinToken, TokenFault, watch_certificate,
 };
@@ -168,6 +169,11 @@ fn spoken_until_ms(
     let besides = result.measured(MeasurementKind::RunsMissedCount).unwrap_or(0);
     let besides_ms = u64::try_from(besides).unwrap_or(0).saturating_mul(interval_ms);
     open.scheduled_at_ms(result).saturating_add(besides_ms)
+}
+
+/// The mark of a stop, judged and left where it is.
+pub(crate) fn inspect_mark(data_dir: &Path) -> Option<Finding> {
+    Stopped::inspect(data_dir)
 }
 
 /// Two agents on one directory would fork the chain, so the second does not start.

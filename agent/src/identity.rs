@@ -68,17 +68,14 @@ impl Identity {
         clock: &Clock,
     ) -> Result<Identity, IdentityFault> {
         let directory = Directory::open(config.data_dir)?;
+        if let Some(enrolled) = directory.enrolled()? {
+            return Identity::new(config.agent, directory.enrolled_keys()?, enrolled);
+        }
         let keys = directory.keys()?;
-        let enrolled = match directory.enrolled()? {
-            Some(enrolled) => enrolled,
-            None => {
-                let token = config.token.ok_or_else(|| directory.missing())?;
-                // Boxed: once in a life, and large, it must not grow every caller's future.
-                let enrolled = Box::pin(enrol::enrol(config, token, &keys, clock)).await?;
-                directory.store(&enrolled)?;
-                enrolled
-            }
-        };
+        let token = config.token.ok_or_else(|| directory.missing())?;
+        // Boxed: once in a life, and large, it must not grow every caller's future.
+        let enrolled = Box::pin(enrol::enrol(config, token, &keys, clock)).await?;
+        directory.store(&enrolled)?;
         Identity::new(config.agent, keys, enrolled)
     }
 
@@ -86,6 +83,14 @@ impl Identity {
     pub fn is_enrolled(data_dir: &Path) -> bool {
         let held = Directory::open(data_dir).and_then(|directory| directory.enrolled());
         matches!(held, Ok(Some(_)))
+    }
+
+    /// Who lives in the data directory, if anybody enrolled there. Makes nothing.
+    fn look(data_dir: &Path) -> Result<Option<Identity>, IdentityFault> {
+        let directory = Directory::at(data_dir);
+        let Some(enrolled) = directory.enrolled()? else { return Ok(None) };
+        let keys = directory.enrolled_keys()?;
+        Identity::new(&enrolled.agent.clone(), keys, enrolled).map(Some)
     }
 
     fn new(
@@ -118,6 +123,11 @@ impl Identity {
     pub(crate) fn tls(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.tls)
     }
+}
+
+/// As [`Identity::load_or_enrol`] would find it. Changes nothing.
+pub(crate) fn look(data_dir: &Path) -> Result<Option<Identity>, IdentityFault> {
+    Identity::look(data_dir)
 }
 
 /// A certificate that ends takes the agent off the air: says so in time, and once a day.

@@ -22,6 +22,7 @@ pub mod uplink; // and away
 
 mod admin; // /healthz and /metrics
 mod agent; // the loop that moves it all
+pub mod fsck; // a stopped agent's directory, judged
 mod metrics;
 
 #[cfg(test)]

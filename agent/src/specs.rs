@@ -8,6 +8,7 @@ use std::sync::Arc;
 use proofmark_evidence::{AgentName, CheckName, sha256};
 use proofmark_spec::{Faults, Source};
 
+use crate::fsck::{Finding, Next};
 use crate::schedule::Planned;
 use crate::spool::{SpoolFault, replace_file};
 
@@ -72,6 +73,20 @@ impl SpecSet {
         let text = text.to_string();
         (is_ours && is_whole).then_some(SpecSet { revision, effective_at_ms, text })
     }
+}
+
+/// A kept set that a start would not use.
+pub fn inspect(data_dir: &Path) -> Option<Finding> {
+    let message = match std::fs::read_to_string(path_in(data_dir)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Ok(text) => match SpecSet::from_file_text(&text) {
+            Some(_) => return None,
+            None => "expected kept specs and their digest, got other bytes".to_owned(),
+        },
+        Err(error) => error.to_string(),
+    };
+    let slug = "specs_damaged".to_owned();
+    Some(Finding { file: "specs".to_owned(), offset: None, slug, message, next: Next::Mends })
 }
 
 fn path_in(data_dir: &Path) -> PathBuf {

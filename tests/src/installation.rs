@@ -45,15 +45,33 @@ pub struct Agent {
 impl Installation {
     /// Initialises and starts `count` replicas, and waits until one leads.
     pub fn start(count: usize) -> Installation {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let replicas: Vec<Replica> = (1..=count).map(|id| Replica::plan(dir.path(), id)).collect();
-        let mut installation = Installation { dir, replicas };
+        let mut installation = Installation::plan(count);
         installation.init();
-        for at in 0..count {
-            installation.start_replica(at);
-        }
-        installation.leader();
+        installation.start_all();
         installation
+    }
+
+    /// Starts `count` replicas, each in the data directory that `lay` makes for it.
+    pub fn resume(count: usize, lay: impl Fn(&Replica)) -> Installation {
+        let mut installation = Installation::plan(count);
+        for replica in &installation.replicas {
+            let config = installation.replica_config(replica);
+            std::fs::write(&replica.config, config).expect("config written");
+            lay(replica);
+        }
+        installation.start_all();
+        installation
+    }
+
+    fn plan(count: usize) -> Installation {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let replicas = (1..=count).map(|id| Replica::plan(dir.path(), id)).collect();
+        Installation { dir, replicas }
+    }
+
+    fn start_all(&mut self) {
+        (0..self.replicas.len()).for_each(|at| self.start_replica(at));
+        self.leader();
     }
 
     fn init(&self) {
@@ -132,21 +150,31 @@ impl Installation {
 
     /// Makes a token, writes a configuration, and starts an agent that knows `addresses`.
     pub fn start_agent(&self, name: &str, addresses: &[SocketAddr]) -> Agent {
-        let token = self.token(name);
+        let token = format!("join_token: {}\n", self.token(name));
+        let mut agent = self.plan_agent(name, addresses, &token);
+        agent.start();
+        agent
+    }
+
+    /// Starts an agent in the data directory that `lay` makes for it: it needs no token.
+    pub fn resume_agent(&self, name: &str, addresses: &[SocketAddr], lay: impl Fn(&Path)) -> Agent {
+        let mut agent = self.plan_agent(name, addresses, "");
+        lay(&agent.data_dir());
+        agent.start();
+        agent
+    }
+
+    fn plan_agent(&self, name: &str, addresses: &[SocketAddr], token: &str) -> Agent {
         let dir = self.dir.path().join(name);
         std::fs::create_dir_all(&dir).expect("agent folder");
         let addresses: String = addresses.iter().map(|to| format!("  - \"{to}\"\n")).collect();
         let config = dir.join("agent.yaml");
-        let text = format!(
-            "name: {name}\ndata_dir: {}\njoin_token: {}\naggregators:\n{addresses}",
-            dir.join("data").display(),
-            token
-        );
+        let data = dir.join("data");
+        let data = data.display();
+        let text = format!("name: {name}\ndata_dir: {data}\n{token}aggregators:\n{addresses}");
         std::fs::write(&config, text).expect("config written");
         let log = self.dir.path().join(format!("{name}.log"));
-        let mut agent = Agent { name: name.to_owned(), config, log, dir, running: None };
-        agent.start();
-        agent
+        Agent { name: name.to_owned(), config, log, dir, running: None }
     }
 
     /// The JSON at `path` of the first running replica that answers.
@@ -228,6 +256,10 @@ impl Agent {
         self.running = Some(Program::start(&args, &self.dir, &self.log, "ready"));
     }
 
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     pub fn kill(&mut self) {
         self.running.take().expect("it runs").kill();
     }
@@ -240,7 +272,7 @@ impl Agent {
 }
 
 /// Ports that were free a moment ago; all are held at once, so that they differ.
-fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+pub fn free_addresses<const N: usize>() -> [SocketAddr; N] {
     let held: Vec<TcpListener> =
         (0..N).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
     std::array::from_fn(|at| held[at].local_addr().expect("bound"))

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod bench;
 pub mod golden;
+pub mod golden_data;
 pub mod installation;
 pub mod program;
 pub mod proxy;

@@ -1,4 +1,5 @@
-//! What people and CI both call: `cargo xtask ci | test | tidy | deny | bench | sim | stranger`.
+//! What people and CI both call: `cargo xtask ci | test | tidy | deny | bench | sim | golden-data
+//! | stranger`.
 //!
 //! In: the checkout. Out: an exit code, and a line for each step with the time it took.
 //! This program never changes a source file and never contains logic of the product.
@@ -8,6 +9,7 @@
 mod bench;
 mod ci;
 mod deny;
+mod golden_data;
 mod sim;
 mod stranger;
 mod test;
@@ -25,6 +27,7 @@ cargo xtask VERB
   deny       one version of each crate that must be single; nothing banned; our crates' edges
   bench      bench ingest: signed results/s accepted by a 3-replica cluster on this machine
   sim        sim [--seed S] [--seeds N] [--planted NAME] [--trace]: the deterministic simulator
+  golden-data  golden-data N: writes tests/golden/data-N, directories of today's formats
   stranger   Go's own transparency-log packages check a log that this build wrote
 ";
 
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Some("tidy") => tidy::run(),
         Some("deny") => deny::run(),
         Some("bench") => bench::run(rest),
+        Some("golden-data") => golden_data::run(rest),
         Some("sim") => sim::run(rest),
         Some("stranger") => stranger::run(),
         _ => Err(USAGE.to_owned()),

@@ -22,6 +22,18 @@ pub fn cargo(args: &[&str]) -> Outcome {
     run(Command::new(cargo).args(args))
 }
 
+/// The short name of a commit; an error where there is no history.
+pub fn revision(name: &str) -> Result<String, String> {
+    let mut command = Command::new("git");
+    let output = command.args(["rev-parse", "--short", name]).current_dir(root()).output();
+    match output {
+        Ok(output) if output.status.success() => {
+            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        }
+        _ => Err(format!("git rev-parse {name}: expected a commit of this checkout's history")),
+    }
+}
+
 /// Runs a command to its end; a failure names the command and its exit.
 pub fn run(command: &mut Command) -> Outcome {
     let shown = format!("{command:?}");

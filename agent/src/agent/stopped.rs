@@ -7,6 +7,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use crate::fsck::{Finding, Next};
 use crate::spool::{SpoolFault, remove_file, replace_file};
 
 /// The first word of the file; the digit is the format's version.
@@ -43,6 +44,19 @@ impl Stopped {
             tracing::warn!(path = %path.display(), "not the mark of a stop; removed");
         }
         Ok(stopped)
+    }
+
+    /// A mark that a start would remove unread.
+    pub(super) fn inspect(data_dir: &Path) -> Option<Finding> {
+        let read = std::fs::read_to_string(path_in(data_dir));
+        let is_fine = match &read {
+            Ok(text) => Stopped::parse(text).is_some(),
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        };
+        let file = "stopped".to_owned();
+        let (slug, offset) = ("stopped_damaged".to_owned(), None);
+        let message = "expected the mark of an orderly stop, got other bytes".to_owned();
+        (!is_fine).then_some(Finding { file, offset, slug, message, next: Next::Mends })
     }
 
     fn parse(text: &str) -> Option<Stopped> {

@@ -45,7 +45,20 @@ impl Directory {
         Ok(Directory { path })
     }
 
-    /// The keys; made on the first call of an agent's life.
+    /// As [`Directory::open`], but nothing is made.
+    pub(super) fn at(data_dir: &Path) -> Directory {
+        Directory { path: data_dir.join("identity") }
+    }
+
+    /// The keys that were enrolled. With new ones in their place nothing would be believed.
+    pub(super) fn enrolled_keys(&self) -> Result<Keys, IdentityFault> {
+        let text = self.read_needed(SIGNING_KEY)?;
+        let signing = SigningKey::from_text(&text)
+            .map_err(|fault| self.malformed(SIGNING_KEY, "a signing key", fault.to_string()))?;
+        Ok(Keys { signing, tls_key_pem: self.read_needed(TLS_KEY)? })
+    }
+
+    /// The keys; made on the first call of an agent's life, before it is enrolled.
     pub(super) fn keys(&self) -> Result<Keys, IdentityFault> {
         Ok(Keys { signing: self.signing_key()?, tls_key_pem: self.tls_key_pem()? })
     }
@@ -186,6 +199,23 @@ mod tests {
         let two = Directory::open(dir.path()).unwrap().keys().unwrap();
         assert_eq!(one.signing.public(), two.signing.public());
         assert_eq!(one.tls_key_pem, two.tls_key_pem);
+    }
+
+    /// A new key under an old enrolment would sign what every aggregator refuses.
+    #[test]
+    fn the_keys_of_an_enrolment_are_never_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path()).unwrap();
+        directory.keys().unwrap();
+        directory.store(&enrolled()).unwrap();
+        assert!(directory.enrolled_keys().is_ok());
+        for name in [SIGNING_KEY, TLS_KEY] {
+            let kept = fs::read(directory.path.join(name)).unwrap();
+            fs::remove_file(directory.path.join(name)).unwrap();
+            let got = directory.enrolled_keys().err().unwrap().to_string();
+            assert!(got.contains(&format!("{name}: expected the file beside")), "{got}");
+            directory.write(name, std::str::from_utf8(&kept).unwrap()).unwrap();
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@
 //! written down; batches sent twice are recognised by their numbers.
 
 mod files;
+mod inspect;
 mod keeper;
 mod record;
 mod segment;
@@ -38,6 +39,7 @@ use crate::limits::SEGMENT_BYTES_MAX;
 use segment::{Ending, Segment};
 
 pub use files::{FileOps, RealFiles, remove_file, replace_file};
+pub use inspect::{Held, inspect};
 pub use keeper::{Keeper, Order, Report};
 pub use record::Record;
 
