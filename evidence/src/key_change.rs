@@ -1,5 +1,5 @@
-//! Which keys are in force: the log's first leaf, and agents' enrolments and retirements. Signed by
-//! the log.
+//! Which keys are in force: the log's first leaf, agents' enrolments and retirements, and the nodes
+//! that begin or cease to cosign. Signed by the log.
 
 use crate::bytes::{ByteReader, ByteWriter, DecodeFault};
 use crate::hash::Hash;
@@ -17,7 +17,7 @@ pub struct KeyChange {
     pub change: KeyChangeKind,
 }
 
-/// Codes 1, 2 and 3 in this order.
+/// Codes 1 to 5 in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyChangeKind {
     /// The log's first leaf: its name, its key, and the nodes that cosign it.
@@ -31,6 +31,10 @@ pub enum KeyChangeKind {
     Enrol { agent: AgentName, key: PublicKey, epoch: u64 },
     /// An agent's life is over; what it signs from here on is refused.
     Retire { agent: AgentName },
+    /// From this leaf on a node is one of the cosigners. Its name follows the rule of `Origin`.
+    NodeJoin { node: String, key: PublicKey },
+    /// From this leaf on a node is none of them any more.
+    NodeLeave { node: String },
 }
 
 impl KeyChange {
@@ -52,12 +56,14 @@ impl KeyChange {
 }
 
 impl KeyChangeKind {
-    /// `genesis`, `enrol` or `retire`.
+    /// `genesis`, `enrol`, `retire`, `node_join` or `node_leave`.
     pub fn slug(&self) -> &'static str {
         match self {
             KeyChangeKind::Genesis { .. } => "genesis",
             KeyChangeKind::Enrol { .. } => "enrol",
             KeyChangeKind::Retire { .. } => "retire",
+            KeyChangeKind::NodeJoin { .. } => "node_join",
+            KeyChangeKind::NodeLeave { .. } => "node_leave",
         }
     }
 
@@ -75,6 +81,12 @@ impl KeyChangeKind {
             KeyChangeKind::Retire { agent } => {
                 writer.u8(3).text(agent.as_str());
             }
+            KeyChangeKind::NodeJoin { node, key } => {
+                writer.u8(4).text(node).fixed(&key.0);
+            }
+            KeyChangeKind::NodeLeave { node } => {
+                writer.u8(5).text(node);
+            }
         }
     }
 
@@ -91,9 +103,18 @@ impl KeyChangeKind {
                 epoch: reader.ranged("epoch", 1, u64::MAX)?,
             }),
             3 => Ok(KeyChangeKind::Retire { agent: AgentName::read(reader, "agent")? }),
+            4 => Ok(KeyChangeKind::NodeJoin {
+                node: read_node(reader)?,
+                key: PublicKey(reader.fixed("node key")?),
+            }),
+            5 => Ok(KeyChangeKind::NodeLeave { node: read_node(reader)? }),
             got => Err(DecodeFault::UnknownCode { what: "key change", got: got.into() }),
         }
     }
+}
+
+fn read_node(reader: &mut ByteReader<'_>) -> Result<String, DecodeFault> {
+    Ok(Origin::read(reader, "node name")?.as_str().to_owned())
 }
 
 /// At least one node, names strictly ascending.
@@ -105,7 +126,7 @@ fn read_nodes(reader: &mut ByteReader<'_>) -> Result<Vec<(String, PublicKey)>, D
     }
     let mut nodes: Vec<(String, PublicKey)> = Vec::with_capacity(count);
     for _ in 0..count {
-        let name = Origin::read(reader, "node name")?.as_str().to_owned();
+        let name = read_node(reader)?;
         if nodes.last().is_some_and(|(previous, _)| *previous >= name) {
             return Err(DecodeFault::Rule { what, rule: "expected ascending names, each once" });
         }
@@ -159,10 +180,27 @@ mod tests {
     }
 
     #[test]
+    fn a_node_comes_and_goes_under_a_name_that_a_policy_can_say() {
+        let check = |name: &str, expect| {
+            let node = name.to_owned();
+            let join = KeyChangeKind::NodeJoin { node: node.clone(), key: PublicKey([4; 32]) };
+            for change in [join, KeyChangeKind::NodeLeave { node }] {
+                let change = key_change(change);
+                let decoded = KeyChange::decode(&change.encode());
+                assert_eq!(slug(decoded.clone()), expect, "{name:?}");
+                assert!(expect.is_err() || decoded == Ok(change));
+            }
+        };
+        check("log.example.com/a4", Ok(()));
+        check("a 4", Err("bad_name"));
+        check("", Err("bad_name"));
+    }
+
+    #[test]
     fn codes_to_come_are_refused() {
         let agent = AgentName::parse("web-1").expect("a label");
         let mut retire = key_change(KeyChangeKind::Retire { agent: agent.clone() }).encode();
-        retire[66] = 4; // after the beginning's 65 bytes and a time of one byte
+        retire[66] = 6; // after the beginning's 65 bytes and a time of one byte
         assert_eq!(slug(KeyChange::decode(&retire)), Err("unknown_code"));
         let enrol = KeyChangeKind::Enrol { agent, key: PublicKey([4; 32]), epoch: 0 };
         assert_eq!(slug(KeyChange::decode(&key_change(enrol).encode())), Err("out_of_range"));

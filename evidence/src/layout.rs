@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 
 use crate::limits::{
     ENTRIES_BYTES_MAX, LEVELS_COUNT_MAX, LOG_FILE_BYTES_MAX, NOTE_BYTES_MAX, POLICY_BYTES_MAX,
-    TILE_BYTES_MAX,
+    TILE_BYTES_MAX, TRANSITIONS_BYTES_MAX,
 };
 use crate::tile::{TILE_WIDTH, index_path, parse_index_path};
 
 pub const CHECKPOINT_FILE: &str = "checkpoint";
 pub const POLICY_FILE: &str = "policy";
+/// How the cosigners changed; there once they have.
+pub const TRANSITIONS_FILE: &str = "transitions";
 /// Files being written. They are no part of the log: never read, emptied when it is opened.
 pub const SCRATCH_DIR: &str = "tmp";
 
@@ -82,6 +84,7 @@ fn bytes_max(path: &str) -> u64 {
         Some(LogFile::Payload { .. }) => LOG_FILE_BYTES_MAX,
         None if path == CHECKPOINT_FILE => NOTE_BYTES_MAX as u64,
         None if path == POLICY_FILE => POLICY_BYTES_MAX as u64,
+        None if path == TRANSITIONS_FILE => TRANSITIONS_BYTES_MAX as u64,
         None => LOG_FILE_BYTES_MAX,
     }
 }

@@ -32,8 +32,11 @@ mod tile;
 
 mod checkpoint; // who vouches for it
 mod cosignature;
+mod cosigners;
 mod note;
 mod policy;
+mod roll_over;
+mod transitions;
 
 mod layout; // where it lies
 mod reader;
@@ -49,6 +52,7 @@ pub use batch::{BatchHeader, CheckRef, Seen};
 pub use bytes::{ByteReader, ByteWriter, DecodeFault};
 pub use checkpoint::{Checkpoint, CheckpointFault, SignedCheckpoint, log_signature_line};
 pub use cosignature::{Cosignature, cosign};
+pub use cosigners::{CosignerFault, Cosigners};
 pub use coverage::Coverage;
 pub use decision::{CoverageRow, Decision, DecisionKind, SilenceChange};
 pub use dsse::pae;
@@ -58,7 +62,7 @@ pub use key::{KeyFault, KeyId, PublicKey, Signature, SigningKey};
 pub use key_change::{KeyChange, KeyChangeKind};
 pub use layout::{
     CHECKPOINT_FILE, DirSource, LogFile, POLICY_FILE, SCRATCH_DIR, SourceEntry, SourceFault,
-    TileSource,
+    TRANSITIONS_FILE, TileSource,
 };
 pub use leaf::{LEAF_VERSION, Leaf, LeafFault, LeafKind};
 pub use measurement::{Measurement, MeasurementKind};
@@ -75,8 +79,10 @@ pub use proof::{
 };
 pub use reader::{LogReader, PublishedLeaf, ReaderFault};
 pub use result::CheckResult;
+pub use roll_over::{ProvenChange, RollOver, RollOverFault};
 pub use seal::{BatchDraft, BatchFault, OpenBatch, SealedBatch, split_results};
 pub use spec_change::SpecChange;
 pub use tile::{TILE_WIDTH, TileFault, parse_entries, parse_tile, tile_bytes, width_at};
+pub use transitions::{Transition, TransitionFault, policy_at};
 pub use verify::{AgentSpan, Fault, LeafVisitor, Report, verify_log, verify_log_unpinned};
 pub use writer::{LogWriter, WriterFault};

@@ -63,6 +63,14 @@ pub const NOTE_SIGNATURES_COUNT_MAX: usize = 64;
 pub const POLICY_BYTES_MAX: usize = 64 * 1024;
 /// C2SP asks for at least 32 logs, 32 witnesses and 32 groups, with room for comments.
 pub const POLICY_LINES_COUNT_MAX: usize = 1024;
+/// The file `transitions`: one note of our own (some 3 KiB with 15 nodes) and one policy for every
+/// change of the cosigners there ever was. Larger ones are refused unread.
+pub const TRANSITIONS_BYTES_MAX: usize = 16 << 20;
+/// Changes of the cosigners in a log's life. A node's name, like its id, is used once, and the
+/// aggregator gives out fewer than half as many. More are refused.
+pub const TRANSITIONS_COUNT_MAX: usize = 2048;
+/// Changes of the cosigners under one checkpoint, as told to an agent. More are refused.
+pub const ROLL_OVER_CHANGES_COUNT_MAX: usize = 2 * NODES_COUNT_MAX;
 /// A proof file: two leaves, one result, four paths of at most 64 hashes, a checkpoint.
 pub const PROOF_BYTES_MAX: usize = 256 * 1024;
 /// Hashes of one path in a proof: a tree of 2^64 leaves is 64 rows high. More are refused.

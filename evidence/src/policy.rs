@@ -175,6 +175,12 @@ impl Policy {
         logs.chain(self.witnesses.iter().map(|witness| &witness.key))
     }
 
+    /// The witnesses' names and keys, in the policy's order.
+    pub(crate) fn witness_keys(&self) -> Vec<(String, PublicKey)> {
+        let named = |witness: &Witness| (witness.name.clone(), *witness.key.key());
+        self.witnesses.iter().map(named).collect()
+    }
+
     /// Signed by a trusted log and cosigned by a quorum. Signatures of unknown keys are ignored;
     /// a wrong signature of a known one refuses the whole checkpoint.
     pub fn check(&self, signed: &SignedCheckpoint) -> Result<PolicyVerdict, PolicyFault> {

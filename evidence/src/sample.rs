@@ -14,16 +14,20 @@ use crate::key::{PublicKey, SigningKey};
 use crate::key_change::{KeyChange, KeyChangeKind};
 use crate::layout::{SourceEntry, SourceFault, TileSource};
 use crate::leaf::Leaf;
-use crate::merkle::Frontier;
+use crate::merkle::{Frontier, inclusion_path};
 use crate::name::{AgentName, CheckName, Origin};
 use crate::outcome::{FailReason, Outcome};
 use crate::policy::Policy;
 use crate::result::CheckResult;
+use crate::roll_over::{ProvenChange, RollOver};
 use crate::seal::BatchDraft;
 use crate::spec_change::SpecChange;
+use crate::writer::mem_disk::SharedDisk;
 
 const BASE_TIME_MS: u64 = 1_763_600_000_000;
-const NODES: [&str; 3] = ["log.example.com/n1", "log.example.com/n2", "log.example.com/n3"];
+/// The first three begin the log; the fourth joins where a test says so.
+const NODES: [&str; 4] =
+    ["log.example.com/n1", "log.example.com/n2", "log.example.com/n3", "log.example.com/n4"];
 
 pub(crate) fn origin() -> Origin {
     Origin::parse("log.example.com").unwrap()
@@ -37,9 +41,12 @@ fn node_key(node: usize) -> SigningKey {
     SigningKey::from_seed([10 + node as u8; 32])
 }
 
+fn node(place: usize) -> (String, PublicKey) {
+    (NODES[place].to_owned(), node_key(place).public())
+}
+
 fn nodes() -> Vec<(String, PublicKey)> {
-    let node = |(place, name): (usize, &&str)| ((*name).to_owned(), node_key(place).public());
-    NODES.iter().enumerate().map(node).collect()
+    (0..3).map(node).collect()
 }
 
 pub(crate) fn policy() -> Policy {
@@ -90,13 +97,7 @@ impl Sample {
             }
         }
         maker.leaves.truncate(size as usize);
-        let mut tree = Frontier::new();
-        let mut roots = vec![tree.root()];
-        for (leaf, _) in &maker.leaves {
-            tree.append(leaf.hash());
-            roots.push(tree.root());
-        }
-        Sample { leaves: maker.leaves, roots, notes: Mutex::default() }
+        maker.finish()
     }
 
     /// The checkpoint of a size, by the log and two nodes.
@@ -104,6 +105,80 @@ impl Sample {
         let make = || note(size, self.roots[size as usize], &[0, 2]);
         self.notes.lock().unwrap().entry(size).or_insert_with(make).clone()
     }
+}
+
+/// A log of 30 leaves in which the fourth node takes the third one's place: it joins in leaf 10, the
+/// other leaves in leaf 11, and the checkpoint of size 14 hands over.
+pub(crate) struct MovedSample {
+    pub(crate) sample: Sample,
+}
+
+impl MovedSample {
+    pub(crate) const CHANGES: [u64; 2] = [10, 11];
+    pub(crate) const TRANSITION: u64 = 14;
+
+    pub(crate) fn new() -> MovedSample {
+        let mut maker = Maker::default();
+        let (origin, log_key) = (origin(), log_key().public());
+        maker.key_change(KeyChangeKind::Genesis { origin, log_key, nodes: nodes() });
+        (0..3).for_each(|agent| maker.enrol(agent));
+        while maker.leaves.len() < 30 {
+            match maker.leaves.len() {
+                10 => {
+                    let (node, key) = node(3);
+                    maker.key_change(KeyChangeKind::NodeJoin { node, key });
+                }
+                11 => maker.key_change(KeyChangeKind::NodeLeave { node: node(2).0 }),
+                index => maker.batch(index % 3),
+            }
+        }
+        MovedSample { sample: maker.finish() }
+    }
+
+    pub(crate) fn policy_after(&self) -> Policy {
+        let nodes = [node(0), node(1), node(3)];
+        Policy::for_nodes(&origin(), &log_key().public(), &nodes).unwrap()
+    }
+
+    /// The transition's note, cosigned by these.
+    pub(crate) fn note_by(&self, nodes: &[usize]) -> String {
+        note(Self::TRANSITION, self.sample.roots[Self::TRANSITION as usize], nodes)
+    }
+
+    pub(crate) fn roll_over(&self) -> RollOver {
+        let hashes: Vec<Hash> = self.sample.leaves.iter().map(|(leaf, _)| leaf.hash()).collect();
+        let under = &hashes[..Self::TRANSITION as usize];
+        let change = |index: u64| ProvenChange {
+            index,
+            leaf: self.sample.leaves[index as usize].0.bytes().to_vec(),
+            path: inclusion_path(under, index).unwrap(),
+        };
+        let changes = Self::CHANGES.map(change).to_vec();
+        RollOver { note: self.note_by(&[0, 1]), changes }
+    }
+
+    /// The log's directory after its last checkpoint, by the nodes of then.
+    pub(crate) fn write(&self, disk: &SharedDisk) {
+        let mut writer = disk.create().unwrap();
+        for size in [9, Self::TRANSITION, 30] {
+            while writer.size() < size {
+                let (leaf, payload) = &self.sample.leaves[writer.size() as usize];
+                writer.append(leaf, payload);
+            }
+            writer.sync().unwrap();
+            let note = note(size, self.sample.roots[size as usize], &[0, 1]);
+            let after = self.policy_after().to_text();
+            match size {
+                Self::TRANSITION => writer.publish_transition(&note, &after).unwrap(),
+                30 => writer.publish(&note_of(&self.sample, 30, &[1, 3])).unwrap(),
+                _ => writer.publish(&note).unwrap(),
+            }
+        }
+    }
+}
+
+pub(crate) fn note_of(sample: &Sample, size: u64, nodes: &[usize]) -> String {
+    note(size, sample.roots[size as usize], nodes)
 }
 
 #[derive(Default)]
@@ -115,6 +190,16 @@ struct Maker {
 }
 
 impl Maker {
+    fn finish(self) -> Sample {
+        let mut tree = Frontier::new();
+        let mut roots = vec![tree.root()];
+        for (leaf, _) in &self.leaves {
+            tree.append(leaf.hash());
+            roots.push(tree.root());
+        }
+        Sample { leaves: self.leaves, roots, notes: Mutex::default() }
+    }
+
     fn at_ms(&self) -> u64 {
         BASE_TIME_MS + 1000 * self.leaves.len() as u64
     }

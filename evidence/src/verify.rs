@@ -8,24 +8,28 @@
 mod files;
 mod findings;
 mod leaves;
+mod policies;
 mod rules;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transition_tests;
 mod tree;
 
 use self::findings::{Findings, Watched};
+use self::policies::OwnPolicies;
 use self::rules::Rules;
 use crate::checkpoint::SignedCheckpoint;
 use crate::hash::Hash;
 use crate::header::Header;
 use crate::key::PublicKey;
 use crate::key_change::KeyChangeKind;
-use crate::layout::{CHECKPOINT_FILE, LogFile, POLICY_FILE, TileSource, read_at_least};
+use crate::layout::{CHECKPOINT_FILE, LogFile, TileSource, read_at_least};
 use crate::leaf::{Leaf, LeafFault};
 use crate::limits::WRITER_WAITS_COUNT_MAX;
 use crate::merkle::empty_root;
 use crate::name::AgentName;
-use crate::policy::{Cosigner, Policy, PolicyVerdict};
+use crate::policy::{Cosigner, Policy};
 use crate::seal::OpenBatch;
 use crate::tile::{Items, Prefix, width_at};
 
@@ -149,20 +153,24 @@ fn verify_watched(
     visitor: &mut dyn LeafVisitor,
     signatures: &mut dyn SignatureCheck,
 ) -> Report {
-    let mut findings = Findings::default();
-    let own_policy = check_policy_file(source, &mut findings);
-    let Some(signed) = read_checkpoint(source, &mut findings) else {
-        return findings.report(0, empty_root());
+    // The checkpoint is read first: whatever a writer adds meanwhile lies beyond it.
+    let (mut findings, mut of_checkpoint) = (Findings::default(), Findings::default());
+    let signed = read_checkpoint(source, &mut of_checkpoint);
+    let (size, root) = match &signed {
+        Some(signed) => (signed.checkpoint.size, signed.checkpoint.root),
+        None => (0, empty_root()),
     };
-    let (size, root) = (signed.checkpoint.size, signed.checkpoint.root);
-    let policies: Vec<&Policy> = policy.into_iter().chain(&own_policy).collect();
-    let Some(verdict) = check_checkpoint(&signed, &policies, &mut findings) else {
+    let own = OwnPolicies::read(source, size, &mut findings);
+    findings.append(of_checkpoint);
+    let Some(signed) = signed else { return findings.report(size, root) };
+    let Some(verdict) = own.check_checkpoint(&signed, policy, &mut findings) else {
         return findings.report(size, root);
     };
     let rules = Rules::new(signed.checkpoint.origin.clone(), verdict.log_key, signatures);
     let (unpublished, waits_left) = (0, WRITER_WAITS_COUNT_MAX);
     let mut verifier = Verifier { source, size, findings, rules, visitor, unpublished, waits_left };
     verifier.check_tree(root);
+    verifier.check_transitions(&own);
     verifier.check_files();
     let (batches, results, agents) = verifier.rules.into_counts();
     let (unpublished, cosigners) = (verifier.unpublished, verdict.cosigners);
@@ -180,32 +188,6 @@ struct Verifier<'a> {
     unpublished: u64,
     /// How often a writer may still be waited for.
     waits_left: u32,
-}
-
-/// The log's own policy: the one its first leaf implies, and else the file's. The file must say
-/// exactly what the leaf implies.
-fn check_policy_file(source: &dyn TileSource, findings: &mut Findings) -> Option<Policy> {
-    let implied = implied_policy(source);
-    let text = match source.read(POLICY_FILE) {
-        Ok(bytes) => bytes,
-        Err(fault) => {
-            findings.add_fault(POLICY_FILE, fault.slug(), &fault);
-            return implied;
-        }
-    };
-    if let Some(policy) = &implied {
-        if policy.to_text().as_bytes() != text {
-            let expected = "exactly the policy that the log's first leaf implies";
-            findings.add(POLICY_FILE, "policy_not_implied", expected, "another text");
-        }
-        return implied;
-    }
-    let Ok(text) = String::from_utf8(text) else {
-        findings.add(POLICY_FILE, "policy_malformed", "UTF-8", "other bytes");
-        return None;
-    };
-    let faulty = |fault| findings.add_fault(POLICY_FILE, "policy_malformed", &fault);
-    Policy::parse(&text).map_err(faulty).ok()
 }
 
 /// Leaf 0 names origin, log key and nodes; it signs itself, so damage to it implies nothing.
@@ -234,36 +216,6 @@ fn read_checkpoint(source: &dyn TileSource, findings: &mut Findings) -> Option<S
             None
         }
     }
-}
-
-/// The first policy decides (the caller's, if there is one); the log's own must agree too. In the
-/// log's own file, unlike in a note from elsewhere, no signature may be of an unknown key.
-fn check_checkpoint(
-    signed: &SignedCheckpoint,
-    policies: &[&Policy],
-    findings: &mut Findings,
-) -> Option<PolicyVerdict> {
-    let mut verdicts = Vec::new();
-    for policy in policies {
-        match policy.check(signed) {
-            Ok(verdict) => verdicts.push(verdict),
-            Err(fault) => {
-                findings.add_fault(CHECKPOINT_FILE, fault.slug(), &fault);
-                return None;
-            }
-        }
-    }
-    let is_known = |name: &str| policies.iter().any(|policy| knows(policy, name, signed));
-    for line in signed.signatures.iter().filter(|line| !is_known(&line.name)) {
-        let expected = "signatures of keys in the policy";
-        findings.add(CHECKPOINT_FILE, "signature_unknown", expected, &line.name);
-    }
-    verdicts.into_iter().next()
-}
-
-fn knows(policy: &Policy, name: &str, signed: &SignedCheckpoint) -> bool {
-    let mut lines = signed.signatures.iter().filter(|line| line.name == name);
-    lines.all(|line| policy.verifier_keys().any(|key| line.is_by(key)))
 }
 
 /// A tile's file as it is named at this size.

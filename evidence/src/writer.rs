@@ -13,6 +13,7 @@ pub(crate) mod mem_disk;
 mod recover;
 #[cfg(test)]
 mod tests;
+mod transition;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -29,6 +30,7 @@ use crate::merkle::Subtrees;
 use crate::name::Origin;
 use crate::policy::{Policy, PolicyFault, PolicyTextFault};
 use crate::tile::{TILE_WIDTH, parse_tile, subtree_in_tile, width_at};
+use crate::transitions::{Transition, TransitionFault};
 
 /// Why the writer did not do it, sorted by who must act.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +65,8 @@ pub enum WriterFault {
     Checkpoint(#[from] CheckpointFault),
     #[error(transparent)]
     Policy(#[from] PolicyFault),
+    #[error(transparent)]
+    Transition(#[from] TransitionFault),
 }
 
 impl WriterFault {
@@ -81,6 +85,7 @@ impl WriterFault {
             Self::RootMismatch { .. } => "root_mismatch",
             Self::Checkpoint(fault) => fault.slug(),
             Self::Policy(fault) => fault.slug(),
+            Self::Transition(fault) => fault.slug(),
         }
     }
 
@@ -94,7 +99,10 @@ impl WriterFault {
 pub struct LogWriter {
     files: Box<dyn FileOps>,
     origin: Origin,
+    /// In force for the next checkpoint.
     policy: Policy,
+    /// How it came to be that one, oldest first.
+    transitions: Vec<Transition>,
     edge: Edge,
     durable_size: u64,
     published: Option<SignedCheckpoint>,
@@ -144,13 +152,7 @@ impl LogWriter {
             files.sync_dir(dir).map_err(|error| disk_fault(dir, &error))?;
         }
         // A crash here leaves a directory without a policy: open refuses it, create goes on.
-        let scratch = format!("{SCRATCH_DIR}/{POLICY_FILE}");
-        let write = |files: &mut dyn FileOps| {
-            files.write(&scratch, policy_text.as_bytes())?;
-            files.rename(&scratch, POLICY_FILE)?;
-            files.sync_dir("")
-        };
-        write(&mut *files).map_err(|error| disk_fault(POLICY_FILE, &error))?;
+        replace(&mut *files, POLICY_FILE, policy_text)?;
         LogWriter::open_in(files)
     }
 
@@ -291,6 +293,13 @@ impl LogWriter {
     }
 
     fn check_publishable(&self, signed: &SignedCheckpoint) -> Result<(), WriterFault> {
+        self.check_own(signed)?;
+        self.policy.check(signed)?;
+        Ok(())
+    }
+
+    /// Of this log, of leaves that are durable, and not older than what readers see.
+    fn check_own(&self, signed: &SignedCheckpoint) -> Result<(), WriterFault> {
         let Checkpoint { origin, size, root } = &signed.checkpoint;
         if *origin != self.origin {
             let (expected, got) = (self.origin.to_string(), origin.to_string());
@@ -307,7 +316,6 @@ impl LogWriter {
         if *root != expected {
             return Err(WriterFault::RootMismatch { size: *size, expected, got: *root });
         }
-        self.policy.check(signed)?;
         Ok(())
     }
 
@@ -318,14 +326,7 @@ impl LogWriter {
             needed.into_iter().filter_map(|file| self.missing_partial(file)).collect();
         self.write_files(missing)?;
         // A crash here leaves narrow tiles of a size that was never published: open removes them.
-        let scratch = format!("{SCRATCH_DIR}/{CHECKPOINT_FILE}");
-        let replace = |files: &mut dyn FileOps| {
-            files.write(&scratch, note.as_bytes())?;
-            // A crash here leaves the old checkpoint and a scratch file, which open removes.
-            files.rename(&scratch, CHECKPOINT_FILE)?;
-            files.sync_dir("")
-        };
-        replace(&mut *self.files).map_err(|error| disk_fault(CHECKPOINT_FILE, &error))?;
+        replace(&mut *self.files, CHECKPOINT_FILE, note)?;
         // A crash here leaves the narrow tiles of the older checkpoint: open removes them.
         self.published = Some(signed);
         self.remove_stale_partials()
@@ -425,6 +426,18 @@ impl Subtrees for LogWriter {
 fn disk_fault(file: &str, error: &io::Error) -> WriterFault {
     let file = if file.is_empty() { "." } else { file };
     WriterFault::Disk { file: file.to_owned(), message: error.to_string() }
+}
+
+/// Replaces one of the log's own files, durably.
+fn replace(files: &mut dyn FileOps, name: &str, text: &str) -> Result<(), WriterFault> {
+    let scratch = format!("{SCRATCH_DIR}/{name}");
+    let write = |files: &mut dyn FileOps| {
+        files.write(&scratch, text.as_bytes())?;
+        // A crash here leaves the old file and a scratch file, which open removes.
+        files.rename(&scratch, name)?;
+        files.sync_dir("")
+    };
+    write(files).map_err(|error| disk_fault(name, &error))
 }
 
 fn parent(path: &str) -> &str {

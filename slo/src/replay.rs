@@ -134,7 +134,9 @@ impl LeafVisitor for Replay {
             }
             Header::SpecChange(change) => self.change_spec(index, change, payload),
             Header::KeyChange(change) => match &change.change {
-                KeyChangeKind::Genesis { .. } => {}
+                KeyChangeKind::Genesis { .. }
+                | KeyChangeKind::NodeJoin { .. }
+                | KeyChangeKind::NodeLeave { .. } => {}
                 KeyChangeKind::Enrol { agent, .. } => {
                     self.ledger.agent_enrolled(agent, change.at_ms);
                 }

@@ -8,7 +8,8 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use proofmark_evidence::{
-    CHECKPOINT_FILE, DirSource, LogFile, POLICY_FILE, SourceFault, TILE_WIDTH, TileSource,
+    CHECKPOINT_FILE, DirSource, LogFile, POLICY_FILE, SourceFault, TILE_WIDTH, TRANSITIONS_FILE,
+    TileSource,
 };
 
 use super::Api;
@@ -53,6 +54,7 @@ impl Name {
         match path {
             CHECKPOINT_FILE => Some(Name::Text(CHECKPOINT_FILE)),
             POLICY_FILE => Some(Name::Text(POLICY_FILE)),
+            TRANSITIONS_FILE => Some(Name::Text(TRANSITIONS_FILE)),
             _ => LogFile::parse(path).map(Name::File),
         }
     }

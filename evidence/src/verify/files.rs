@@ -2,7 +2,8 @@
 
 use super::Verifier;
 use crate::layout::{
-    CHECKPOINT_FILE, LogFile, POLICY_FILE, SCRATCH_DIR, SourceFault, is_log_dir, read_at_least,
+    CHECKPOINT_FILE, LogFile, POLICY_FILE, SCRATCH_DIR, SourceFault, TRANSITIONS_FILE, is_log_dir,
+    read_at_least,
 };
 use crate::tile::{TILE_WIDTH, parse_entries, parse_tile, tile_bytes, width_at};
 
@@ -34,7 +35,7 @@ impl Verifier<'_> {
     }
 
     fn check_file(&mut self, path: &str) {
-        if path == CHECKPOINT_FILE || path == POLICY_FILE {
+        if [CHECKPOINT_FILE, POLICY_FILE, TRANSITIONS_FILE].contains(&path) {
             return; // read before anything else
         }
         match LogFile::parse(path) {

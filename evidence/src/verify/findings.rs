@@ -47,6 +47,13 @@ impl Findings {
         }
     }
 
+    /// Those of another part, after the own.
+    pub(super) fn append(&mut self, other: Findings) {
+        self.count += other.count;
+        let room = FAULTS_REPORTED_COUNT_MAX.saturating_sub(self.faults.len());
+        self.faults.extend(other.faults.into_iter().take(room));
+    }
+
     /// Whether a listed fault names this file.
     pub(super) fn blame(&self, file: &str) -> bool {
         self.faults.iter().any(|fault| fault.file == file)

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use super::findings::Sides;
 use super::{AgentSpan, SignatureCheck};
 use crate::batch::BatchHeader;
+use crate::cosigners::Cosigners;
 use crate::hash::Hash;
 use crate::header::Header;
 use crate::key::PublicKey;
 use crate::key_change::{KeyChange, KeyChangeKind};
 use crate::leaf::Leaf;
 use crate::name::{AgentName, Origin};
+use crate::policy::Policy;
 use crate::seal::{OpenBatch, SealedBatch};
 
 /// A rule that a leaf breaks.
@@ -35,6 +37,8 @@ pub(super) struct Rules<'a> {
     log_key: PublicKey,
     signatures: &'a mut dyn SignatureCheck,
     agents: BTreeMap<AgentName, Agent>,
+    /// From each size on, ascending.
+    cosigners: Vec<(u64, Cosigners)>,
     past_lives: Vec<AgentSpan>,
     spec_revision: u64,
     /// Leaves before this one could not be read: what they said is unknown, not wrong.
@@ -69,6 +73,7 @@ impl<'a> Rules<'a> {
             log_key,
             signatures,
             agents: BTreeMap::new(),
+            cosigners: Vec::new(),
             past_lives: Vec::new(),
             spec_revision: 0,
             has_gaps: false,
@@ -125,7 +130,10 @@ impl<'a> Rules<'a> {
         let log_key = self.log_key;
         self.check_signature(leaf, &log_key)?;
         match header {
-            Header::KeyChange(change) => self.key_change(&change.change),
+            Header::KeyChange(change) => {
+                self.cosigners(index, &change.change)?;
+                self.key_change(&change.change)
+            }
             Header::SpecChange(change) => self.spec_change(change.revision),
             Header::Decision(_) | Header::Batch(_) => Ok(()),
         }
@@ -173,7 +181,34 @@ impl<'a> Rules<'a> {
                 None if self.has_gaps => Ok(()),
                 _ => Err(broken("agent_unknown", "an agent in its life", agent)),
             },
+            KeyChangeKind::NodeJoin { .. } | KeyChangeKind::NodeLeave { .. } => Ok(()),
         }
+    }
+
+    fn cosigners(&mut self, index: u64, change: &KeyChangeKind) -> Result<(), Broken> {
+        let mut after = match (change, self.cosigners.last()) {
+            (KeyChangeKind::Genesis { nodes, .. }, _) => Cosigners::of_genesis(nodes),
+            (_, Some((_, known))) => known.clone(),
+            (_, None) => return Ok(()), // leaf 0 could not be read; that is reported there
+        };
+        if let Err(fault) = after.take(change)
+            && !self.has_gaps
+        {
+            return Err(broken_by(fault.slug(), &fault));
+        }
+        if self.cosigners.last().is_none_or(|(_, known)| *known != after) {
+            self.cosigners.push((index + 1, after));
+        }
+        Ok(())
+    }
+
+    /// What the leaves below `size` imply; `None` when some of them could not be read.
+    pub(super) fn policy_at(&self, size: u64) -> Option<Policy> {
+        if self.has_gaps {
+            return None;
+        }
+        let (_, set) = self.cosigners.iter().rev().find(|(from, _)| *from <= size)?;
+        set.policy(&self.origin, &self.log_key).ok()
     }
 
     fn enrol(&mut self, name: &AgentName, key: PublicKey, epoch: u64) -> Result<(), Broken> {

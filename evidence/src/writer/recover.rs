@@ -5,7 +5,7 @@ use std::io;
 
 use super::edge::Edge;
 use super::files::FileOps;
-use super::{LogWriter, WriterFault, disk_fault};
+use super::{LogWriter, WriterFault, disk_fault, transition};
 use crate::checkpoint::SignedCheckpoint;
 use crate::hash::Hash;
 use crate::layout::{CHECKPOINT_FILE, LogFile, POLICY_FILE, SCRATCH_DIR, parse_width};
@@ -23,12 +23,11 @@ impl LogWriter {
         let policy_text = read_text(&*files, POLICY_FILE)?.ok_or(WriterFault::NotLog)?;
         // Whoever made the log may have been killed before this name was durable.
         files.sync_dir("").map_err(|error| disk_fault("", &error))?;
-        let policy = Policy::parse(&policy_text)?;
-        let origin = sole_origin(&policy)?;
-        let published = match read_text(&*files, CHECKPOINT_FILE)? {
-            None => None,
-            Some(note) => Some(open_checkpoint(&note, &policy)?),
-        };
+        let found = Policy::parse(&policy_text)?;
+        let origin = sole_origin(&found)?;
+        let note = read_text(&*files, CHECKPOINT_FILE)?;
+        let (transitions, policy) = transition::open(&mut *files, found, note.as_deref())?;
+        let published = note.map(|note| open_checkpoint(&note, &policy)).transpose()?;
         let size = published.as_ref().map_or(0, |signed| signed.checkpoint.size);
         let edge = load_edge(&*files, size)?;
         let partials = Edge::partials_at(size).into_iter().collect();
@@ -36,6 +35,7 @@ impl LogWriter {
             files,
             origin,
             policy,
+            transitions,
             edge,
             durable_size: size,
             published,
@@ -261,7 +261,7 @@ fn read(files: &dyn FileOps, path: &str) -> Result<Option<Vec<u8>>, WriterFault>
     }
 }
 
-fn read_text(files: &dyn FileOps, path: &str) -> Result<Option<String>, WriterFault> {
+pub(super) fn read_text(files: &dyn FileOps, path: &str) -> Result<Option<String>, WriterFault> {
     let Some(bytes) = read(files, path)? else { return Ok(None) };
     let text = String::from_utf8(bytes);
     text.map(Some).map_err(|_| damaged(path, "UTF-8".to_owned(), "other bytes".to_owned()))
@@ -271,6 +271,6 @@ fn tile_damage(file: &str, fault: &TileFault) -> WriterFault {
     damaged(file, "whole items".to_owned(), fault.to_string())
 }
 
-fn damaged(file: &str, expected: String, got: String) -> WriterFault {
+pub(super) fn damaged(file: &str, expected: String, got: String) -> WriterFault {
     WriterFault::Damaged { file: file.to_owned(), expected, got }
 }

@@ -6,7 +6,7 @@ use super::mem_disk::{Failure, SharedDisk};
 use super::*;
 use crate::layout::DirSource;
 use crate::reader::LogReader;
-use crate::sample::{MemSource, Sample, note, origin, policy, sample};
+use crate::sample::{MemSource, MovedSample, Sample, note, note_of, origin, policy, sample};
 use crate::verify::verify_log;
 
 /// What the caller was told, and holds the writer to.
@@ -198,4 +198,65 @@ fn the_past_is_remembered_across_a_restart() {
     assert_eq!((report.size, report.unpublished, &*report.faults), (555, 45, &[][..]));
     let reader = LogReader::open(DirSource::new(dir.path())).unwrap();
     assert_eq!(reader.root_at(555), Ok(sample.roots[555]));
+}
+
+/// Publishes what is not published yet, as a replay of the Raft log would.
+fn run_transition(disk: &SharedDisk, moved: &MovedSample) -> Result<(), WriterFault> {
+    let mut writer = disk.open()?;
+    append(&mut writer, &moved.sample, 30);
+    writer.sync()?;
+    if published_size(&writer) < MovedSample::TRANSITION {
+        writer.publish_transition(&moved.note_by(&[0, 1]), &moved.policy_after().to_text())?;
+    }
+    match published_size(&writer) {
+        30 => Ok(()),
+        _ => writer.publish(&note_of(&moved.sample, 30, &[1, 3])),
+    }
+}
+
+#[test]
+fn a_crash_in_a_transition_leaves_one_policy_or_the_other() {
+    let (moved, base) = (MovedSample::new(), SharedDisk::default());
+    let mut writer = base.create().unwrap();
+    append(&mut writer, &moved.sample, 9);
+    writer.sync().unwrap();
+    writer.publish(&note_of(&moved.sample, 9, &[0, 1])).unwrap();
+    drop(writer);
+    let failures: [fn(u64) -> Failure; 2] = [|_| Failure::NothingDone, Failure::power_cut];
+    for failure in failures {
+        for place in 1.. {
+            let disk = base.copy();
+            disk.fail_at(place, failure(place));
+            let is_hurt = run_transition(&disk, &moved).is_err();
+            disk.repair();
+            run_transition(&disk, &moved).unwrap();
+            let report = verify_log(&disk.source(), &policy(), &mut ());
+            assert_eq!((report.size, &*report.faults), (30, &[][..]), "hurt at {place}");
+            let found = String::from_utf8(disk.source().0[POLICY_FILE].clone()).unwrap();
+            assert_eq!(found, moved.policy_after().to_text());
+            if !is_hurt {
+                assert!(place > 20);
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_transition_needs_those_before_and_those_after() {
+    let (moved, disk) = (MovedSample::new(), SharedDisk::default());
+    let mut writer = disk.create().unwrap();
+    append(&mut writer, &moved.sample, MovedSample::TRANSITION);
+    writer.sync().unwrap();
+    let after = moved.policy_after().to_text();
+    let mut check = |nodes: &[usize], policy: &str, slug: &str| {
+        let refused = writer.publish_transition(&moved.note_by(nodes), policy).unwrap_err();
+        assert_eq!(refused.slug(), slug);
+    };
+    check(&[0, 3], &after, "transition_refused");
+    check(&[1, 2], &after, "transition_refused");
+    check(&[0, 1], "quorum none\n", "transition_refused");
+    assert_eq!(writer.publish(&moved.note_by(&[0, 3])).unwrap_err().slug(), "no_quorum");
+    writer.publish_transition(&moved.note_by(&[0, 1]), &after).unwrap();
+    assert_eq!((writer.transitions().len(), writer.policy().to_text()), (1, after));
 }

@@ -122,6 +122,8 @@ prop_compose! {
             change(genesis),
             change(enrol),
             change(KeyChangeKind::Retire { agent }),
+            change(KeyChangeKind::NodeJoin { node: "log.example.com/n4".to_owned(), key }),
+            change(KeyChangeKind::NodeLeave { node: "log.example.com/n4".to_owned() }),
             Header::Decision(Decision { log_id, key_id, at_ms, kind: decision, payload }),
         ]
     }
