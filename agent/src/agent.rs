@@ -1,7 +1,9 @@
 //! One agent's life: find the data directory, the identity, the spool and the specs; start the
 //! uplink; then one loop until told to stop, and a drain.
 
+pub mod core;
 mod event_loop;
+mod hands;
 mod outbox;
 mod stopped;
 
@@ -24,7 +26,7 @@ use crate::identity::{
 use crate::metrics::Metrics;
 use crate::schedule::Planned;
 use crate::specs::SpecSet;
-use crate::spool::{Damage, Keeper, RealFiles, Spool, SpoolFault};
+use crate::spool::{Damage, FileOps, Keeper, RealFiles, Spool, SpoolFault};
 use crate::uplink::{self, UplinkConfig, system_random};
 use event_loop::{EventLoop, Parts};
 use outbox::{Lost, Outbox};
@@ -129,19 +131,37 @@ pub async fn run(
 pub(crate) struct Start {
     keeper: Keeper,
     reports: tokio::sync::mpsc::Receiver<crate::spool::Report>,
+    found: Found,
+}
+
+impl Start {
+    fn new(spool: Spool<RealFiles>, damage: Option<Damage>) -> Result<Start, SpoolFault> {
+        let found = Found::in_spool(&spool, damage.as_ref())?;
+        let (keeper, reports) = Keeper::start(spool);
+        Ok(Start { keeper, reports, found })
+    }
+}
+
+/// What the spool held when it was opened.
+#[derive(Clone, Debug)]
+pub struct Found {
     newest: Option<SealedBatch>,
     damaged: bool,
     bytes: u64,
 }
 
-impl Start {
-    fn new(spool: Spool<RealFiles>, damage: Option<Damage>) -> Result<Start, SpoolFault> {
-        if let Some(damage) = &damage {
+impl Found {
+    /// # Errors
+    /// The newest batch cannot be read.
+    pub fn in_spool<F: FileOps>(
+        spool: &Spool<F>,
+        damage: Option<&Damage>,
+    ) -> Result<Found, SpoolFault> {
+        if let Some(damage) = damage {
             tracing::error!(files = ?damage.files, "the spool was damaged; files set aside");
         }
         let (newest, bytes) = (spool.newest()?, spool.bytes());
-        let (keeper, reports) = Keeper::start(spool);
-        Ok(Start { keeper, reports, newest, damaged: damage.is_some(), bytes })
+        Ok(Found { newest, damaged: damage.is_some(), bytes })
     }
 
     fn outbox(&self, epoch: u64, measured_until_ms: Option<u64>, now_ms: u64) -> Outbox {

@@ -12,12 +12,12 @@ pub mod config; // YAML to a valid Config, or every fault
 pub mod limits;
 
 pub mod identity; // who this agent is
-mod schedule; // when what is due
-mod specs; // what is to be checked, kept for starts without an aggregator
+pub mod schedule; // when what is due
+pub mod specs; // what is to be checked, kept for starts without an aggregator
 
 mod batcher; // results to batch drafts
 mod checks; // one look at one thing
-mod spool; // sealed batches, durable
+pub mod spool; // sealed batches, durable
 pub mod uplink; // and away
 
 mod admin; // /healthz and /metrics
@@ -28,8 +28,10 @@ mod metrics;
 #[cfg(test)]
 mod tests;
 
-pub use agent::{AgentFault, run};
+pub use agent::core;
+pub use agent::{AgentFault, Found, run};
 pub use checks::{Observation, run_check_once};
 pub use clock::Clock;
 pub use config::{Config, JoinToken, LogFormat};
+pub use metrics::Metrics;
 pub use uplink::connect;

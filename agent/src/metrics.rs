@@ -72,6 +72,12 @@ struct Runs {
     started: u64,
 }
 
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
 impl Metrics {
     pub fn new() -> Metrics {
         let zeros = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();

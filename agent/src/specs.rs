@@ -57,13 +57,15 @@ impl SpecSet {
         Ok(planned.collect())
     }
 
-    fn to_file_text(&self) -> String {
+    /// The file's bytes: a line with its checksum, then the documents.
+    pub fn to_file_text(&self) -> String {
         let SpecSet { revision, effective_at_ms, text } = self;
         let digest = sha256(text.as_bytes());
         format!("{MAGIC} {revision} {effective_at_ms} {digest}\n{text}")
     }
 
-    fn from_file_text(file_text: &str) -> Option<SpecSet> {
+    /// None: damaged, or not ours.
+    pub fn from_file_text(file_text: &str) -> Option<SpecSet> {
         let (head, text) = file_text.split_once('\n')?;
         let mut words = head.split(' ');
         let is_ours = words.next()? == MAGIC;

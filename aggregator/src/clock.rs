@@ -56,4 +56,11 @@ impl Clock {
             unix_ms.fetch_add(by_ms, Ordering::SeqCst);
         }
     }
+
+    /// Sets a manual clock, also back, as an operator or NTP may do. Does nothing to the system's.
+    pub fn set_unix_ms(&self, now_ms: u64) {
+        if let Source::Manual { unix_ms } = &self.source {
+            unix_ms.store(now_ms, Ordering::SeqCst);
+        }
+    }
 }

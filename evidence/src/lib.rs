@@ -85,4 +85,4 @@ pub use spec_change::SpecChange;
 pub use tile::{TILE_WIDTH, TileFault, parse_entries, parse_tile, tile_bytes, width_at};
 pub use transitions::{Transition, TransitionFault, policy_at};
 pub use verify::{AgentSpan, Fault, LeafVisitor, Report, verify_log, verify_log_unpinned};
-pub use writer::{LogWriter, WriterFault};
+pub use writer::{DiskFiles, FileOps, LogWriter, WriterFault};

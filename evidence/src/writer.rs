@@ -20,7 +20,7 @@ use std::io;
 use std::path::Path;
 
 use self::edge::Edge;
-use self::files::{DiskFiles, FileOps};
+pub use self::files::{DiskFiles, FileOps};
 use crate::checkpoint::{Checkpoint, CheckpointFault, SignedCheckpoint};
 use crate::hash::Hash;
 use crate::layout::{CHECKPOINT_FILE, LogFile, POLICY_FILE, SCRATCH_DIR};
@@ -132,7 +132,8 @@ impl LogWriter {
         LogWriter::open_in(Box::new(DiskFiles::new(dir.to_owned())))
     }
 
-    fn create_in(
+    /// As [`LogWriter::create`], over any files below a directory that exists.
+    pub fn create_in(
         mut files: Box<dyn FileOps>,
         origin: &Origin,
         policy_text: &str,

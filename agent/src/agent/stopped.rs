@@ -15,9 +15,9 @@ const MAGIC: &str = "proofmark-stopped/1";
 
 /// What a run that drained says to the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stopped {
+pub struct Stopped {
     /// Unix time. A result on disk speaks of every instant up to and including this one.
-    pub(super) told_until_ms: u64,
+    pub told_until_ms: u64,
 }
 
 impl Stopped {

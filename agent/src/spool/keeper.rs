@@ -91,7 +91,8 @@ fn keep<F: FileOps>(mut spool: Spool<F>, inbox: &Receiver<Order>, outbox: &mpsc:
     }
 }
 
-fn carry_out<F: FileOps>(spool: &mut Spool<F>, order: Order) -> Report {
+/// Carries out one order; what the thread does with each.
+pub fn carry_out<F: FileOps>(spool: &mut Spool<F>, order: Order) -> Report {
     let done = match order {
         Order::Append(record) => return append(spool, record),
         Order::Fetch { epoch, seq } => spool.fetch(epoch, seq).map(Report::Fetched),

@@ -38,9 +38,9 @@ use proofmark_evidence::SealedBatch;
 use crate::limits::SEGMENT_BYTES_MAX;
 use segment::{Ending, Segment};
 
-pub use files::{FileOps, RealFiles, remove_file, replace_file};
+pub use files::{FileOps, RealFiles, WriteFault, remove_file, replace_file};
 pub use inspect::{Held, inspect};
-pub use keeper::{Keeper, Order, Report};
+pub use keeper::{Keeper, Order, Report, carry_out};
 pub use record::Record;
 
 /// What the spool cannot do. Sorted by who must act.

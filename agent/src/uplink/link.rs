@@ -178,7 +178,7 @@ impl Link {
 
     async fn send_what_fits(&mut self, stream: &mut Stream) -> Result<(), LinkEnd> {
         while stream.paused_until_us.is_none() {
-            let Some(batch) = self.window.next() else { return Ok(()) };
+            let Some(batch) = self.window.next_to_send() else { return Ok(()) };
             let leaf = Bytes::from_owner(batch.leaf.shared_bytes());
             let payload = Bytes::from_owner(batch.payload.clone());
             self.send(stream, Out::Batch(Batch { leaf, payload })).await?;

@@ -12,7 +12,7 @@
 pub(crate) mod backoff;
 pub(crate) mod dial;
 mod link;
-mod window;
+pub mod window;
 
 use std::collections::BTreeSet;
 

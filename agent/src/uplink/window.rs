@@ -15,7 +15,7 @@ use proofmark_evidence::{Header, SealedBatch};
 use crate::limits::UPLINK_WINDOW_MAX;
 
 #[derive(Default)]
-pub(super) struct Window {
+pub struct Window {
     /// Oldest first, contiguous in sequence.
     held: VecDeque<Held>,
     /// How many of `held`, from the front, are sent.
@@ -36,7 +36,7 @@ struct Held {
 
 /// What an answer meant for the window.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Rewound {
+pub enum Rewound {
     /// All is still here; the oldest batch goes first again.
     Resend,
     /// The answer was to an earlier attempt; nothing changes.
@@ -46,16 +46,16 @@ pub(super) enum Rewound {
 }
 
 impl Window {
-    pub(super) fn has_room(&self) -> bool {
+    pub fn has_room(&self) -> bool {
         self.held.len() < UPLINK_WINDOW_MAX
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
 
     /// Takes a batch whose turn it is; says whether it was.
-    pub(super) fn push(&mut self, batch: SealedBatch) -> bool {
+    pub fn push(&mut self, batch: SealedBatch) -> bool {
         let Ok(Header::Batch(header)) = batch.leaf.header() else {
             // The agent seals what it can read; an unreadable header cannot have come from it.
             tracing::error!(leaf = ?batch.leaf, "a batch without a batch header: not sent");
@@ -72,7 +72,7 @@ impl Window {
 
     /// The next batch to send, marked as sent. None while answers to rewound sends are due: the
     /// aggregator would still be refusing what we already know it refuses.
-    pub(super) fn next(&mut self) -> Option<&SealedBatch> {
+    pub fn next_to_send(&mut self) -> Option<&SealedBatch> {
         if self.stale > 0 {
             return None;
         }
@@ -92,7 +92,7 @@ impl Window {
     }
 
     /// An ack arrived. Says whether it settled anything.
-    pub(super) fn acked(&mut self, seq_end: u64) -> bool {
+    pub fn acked(&mut self, seq_end: u64) -> bool {
         self.answered();
         self.settle(seq_end)
     }
@@ -106,7 +106,7 @@ impl Window {
     }
 
     /// "Busy", or "later": the oldest batch goes first again.
-    pub(super) fn rewind(&mut self) -> Rewound {
+    pub fn rewind(&mut self) -> Rewound {
         if self.answered() {
             return Rewound::Stale;
         }
@@ -116,7 +116,7 @@ impl Window {
     }
 
     /// "Resend from `seq`": all below it is accepted, the rest goes again.
-    pub(super) fn resend_from(&mut self, seq: u64) -> Rewound {
+    pub fn resend_from(&mut self, seq: u64) -> Rewound {
         match self.rewind() {
             Rewound::Resend if self.held.front().is_some_and(|held| held.seq_first > seq) => {
                 self.held.clear();
@@ -133,7 +133,7 @@ impl Window {
 
     /// The oldest batch will never be taken: it and all that build on it are forgotten, and may be
     /// handed in anew. False when the answer was to an earlier attempt.
-    pub(super) fn refused(&mut self) -> bool {
+    pub fn refused(&mut self) -> bool {
         if self.rewind() == Rewound::Stale {
             return false;
         }
@@ -158,7 +158,7 @@ mod tests {
 
     fn send_all(window: &mut Window) -> Vec<u64> {
         let mut sent = Vec::new();
-        while let Some(batch) = window.next() {
+        while let Some(batch) = window.next_to_send() {
             let Ok(Header::Batch(header)) = batch.leaf.header() else { panic!("a batch") };
             sent.push(header.seq_first);
         }
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn resend_from_the_middle_settles_what_is_below() {
         let mut window = window();
-        assert_eq!(window.next().map(|_| ()), Some(()));
+        assert_eq!(window.next_to_send().map(|_| ()), Some(()));
         assert_eq!(window.resend_from(21), Rewound::Resend);
         assert_eq!(send_all(&mut window), [21, 31, 41]);
     }
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn a_refused_batch_takes_its_successors_with_it() {
         let mut window = window();
-        window.next();
+        window.next_to_send();
         assert!(window.refused());
         assert!(window.is_empty());
         assert!(!window.push(sealed(51, 10)), "it builds on what was refused");

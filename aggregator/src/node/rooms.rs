@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use proofmark_evidence::LogWriter;
+use proofmark_evidence::{DirSource, LogWriter};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -21,7 +21,7 @@ use crate::consensus::transport::{PeerTls, Transport, TransportConfig};
 use crate::consensus::{Consensus, ConsensusHandle, PeerOutbox};
 use crate::identity::NodeIdentity;
 use crate::limits::PROPOSALS_OF_RECORDER_MAX;
-use crate::recorder::{Health, Recorder, RecorderParts};
+use crate::recorder::{Health, Recorder, RecorderParts, SignedFile};
 use crate::tables::ResultIndex;
 use crate::views::ViewsReader;
 
@@ -134,13 +134,13 @@ fn recorder_parts(
     proposals: mpsc::Sender<Command>,
 ) -> RecorderParts {
     RecorderParts {
-        evidence_dir: config.evidence_dir(),
+        evidence: Box::new(DirSource::new(config.evidence_dir())),
         writer,
         log_key: identity.log_key.clone(),
         node_name: identity.own().cosigner_name.clone(),
         node_key: identity.cosigner_key.clone(),
-        last_signed_path: config.signed_file(),
-        index: shared.index.clone(),
+        last_signed: SignedFile::on_disk(&config.signed_file()),
+        index: Box::new(shared.index.clone()),
         health: shared.health.clone(),
         clock: shared.clock.clone(),
         // A queue without room drops it: the next seal asks again.

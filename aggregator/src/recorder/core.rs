@@ -1,22 +1,20 @@
 //! What the recorder does with each effect. No thread and no queue here, so that tests can stop
 //! it between any two steps.
 
-use std::path::PathBuf;
-
 use proofmark_evidence::{
-    Checkpoint, Cosignature, DirSource, Hash, Header, Leaf, LeafFault, LogWriter, SigningKey,
-    WriterFault, cosign, log_signature_line,
+    Checkpoint, Cosignature, Hash, Header, Leaf, LeafFault, LogWriter, SigningKey, WriterFault,
+    cosign, log_signature_line,
 };
 
 use super::health::{Divergence, Health};
 use super::known::{KnownFault, KnownLeaves};
 use super::last_signed::{Judgement, LastSigned};
-use super::{RecorderParts, RecorderStatus, RecorderTask};
+use super::{LeafIndex, RecorderParts, RecorderStatus, RecorderTask};
 use crate::clock::Clock;
 use crate::command::Command;
 use crate::limits::SEAL_REFUSED_LOG_MS;
 use crate::state::{Effect, NewLeaf};
-use crate::tables::{IndexedBatch, ResultIndex};
+use crate::tables::IndexedBatch;
 
 /// Why the recorder cannot go on. The process stops: what it knows of its disk is worth nothing.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +24,7 @@ pub enum RecorderFault {
     #[error("evidence: {0}")]
     Known(#[from] KnownFault),
     #[error("{path}: {fault}")]
-    LastSigned { path: PathBuf, fault: std::io::Error },
+    LastSigned { path: String, fault: std::io::Error },
     #[error("leaf of the log: {0}")]
     Leaf(#[from] LeafFault),
     #[error("evidence_short: expected {expected} leaves in the directory, got {got}")]
@@ -47,17 +45,18 @@ impl<F: Into<RecorderFault>> From<F> for Stop {
 
 type Done = Result<(), Stop>;
 
-pub(super) struct Core {
+/// The recorder without its thread.
+pub struct Core {
     writer: LogWriter,
     known: KnownLeaves,
     log_key: SigningKey,
     node_name: String,
     node_key: SigningKey,
     last_signed: LastSigned,
-    last_signed_path: PathBuf,
+    last_signed_path: String,
     /// The tree was seen to extend what this node signed before its start.
     is_extension_checked: bool,
-    index: ResultIndex,
+    index: Box<dyn LeafIndex>,
     health: Health,
     clock: Clock,
     proposals: Box<dyn FnMut(Command) + Send>,
@@ -67,11 +66,13 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn open(parts: RecorderParts) -> Result<Self, RecorderFault> {
-        let path = parts.last_signed_path;
-        let last_signed = LastSigned::open(&path)
+    /// # Errors
+    /// The guard file of the newest cosigned checkpoint cannot be read.
+    pub fn open(parts: RecorderParts) -> Result<Self, RecorderFault> {
+        let path = parts.last_signed.name().to_owned();
+        let last_signed = LastSigned::open(parts.last_signed)
             .map_err(|fault| RecorderFault::LastSigned { path: path.clone(), fault })?;
-        let known = KnownLeaves::new(DirSource::new(parts.evidence_dir), parts.writer.size());
+        let known = KnownLeaves::new(parts.evidence, parts.writer.size());
         Ok(Self {
             writer: parts.writer,
             known,
@@ -91,7 +92,7 @@ impl Core {
     }
 
     /// Carries out the effects of one entry, in order. A replica that diverged carries out none.
-    pub(super) fn take(&mut self, task: RecorderTask) -> Result<(), RecorderFault> {
+    pub fn take(&mut self, task: RecorderTask) -> Result<(), RecorderFault> {
         for effect in task.effects {
             if self.health.is_diverged() {
                 return Ok(());
@@ -252,7 +253,7 @@ impl Core {
     }
 
     /// The leader's question: is there anything unpublished? Then this is what to seal.
-    pub(super) fn propose_seal(&mut self) {
+    pub fn propose_seal(&mut self) {
         let size = self.writer.size();
         if size > self.published_size() && !self.health.is_diverged() {
             let root = self.writer.root();
@@ -261,7 +262,7 @@ impl Core {
     }
 
     /// Everything appended is durable after this.
-    pub(super) fn sync(&mut self) -> Result<(), RecorderFault> {
+    pub fn sync(&mut self) -> Result<(), RecorderFault> {
         let size = self.writer.size();
         Ok(self.sync_to(size)?)
     }
@@ -277,7 +278,8 @@ impl Core {
         self.writer.checkpoint().map_or(0, |signed| signed.checkpoint.size)
     }
 
-    pub(super) fn status(&self) -> RecorderStatus {
+    /// How far it has come.
+    pub fn status(&self) -> RecorderStatus {
         RecorderStatus {
             applied_index: self.applied_index,
             size: self.writer.size(),
@@ -287,7 +289,7 @@ impl Core {
     }
 
     /// The newest published note; empty before the first.
-    pub(super) fn note(&self) -> String {
+    pub fn note(&self) -> String {
         self.writer.checkpoint().map(|signed| signed.to_text()).unwrap_or_default()
     }
 }

@@ -1,12 +1,12 @@
 //! The leaves that were durable before this start: a replay must bring the very same again.
 
 use proofmark_evidence::{
-    DirSource, Hash, LogFile, SourceFault, TILE_WIDTH, TileFault, TileSource, parse_tile, width_at,
+    Hash, LogFile, SourceFault, TILE_WIDTH, TileFault, TileSource, parse_tile, width_at,
 };
 
 /// Hashes of the leaves below `size`, read from the level-0 tiles as a replay comes by them.
 pub(super) struct KnownLeaves {
-    source: DirSource,
+    source: Box<dyn TileSource + Send>,
     size: u64,
     /// The tile read last. A replay goes through each once, in order.
     tile: Option<(u64, Vec<Hash>)>,
@@ -15,7 +15,7 @@ pub(super) struct KnownLeaves {
 impl KnownLeaves {
     /// `size`: leaves that the writer found on disk when it was opened. As long as the replay
     /// stays below it the writer appends nothing, so these files stay as they are.
-    pub(super) fn new(source: DirSource, size: u64) -> Self {
+    pub(super) fn new(source: Box<dyn TileSource + Send>, size: u64) -> Self {
         Self { source, size, tile: None }
     }
 

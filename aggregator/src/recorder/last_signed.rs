@@ -3,12 +3,10 @@
 //! A node whose disk went back in time must not sign a second history: its signature under two
 //! roots of one size would be a lie that anybody can show.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
-use proofmark_evidence::Checkpoint;
+use proofmark_evidence::{Checkpoint, DiskFiles, FileOps};
 
 /// What the guard says about a checkpoint that is about to be cosigned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +21,32 @@ pub(super) enum Judgement {
     Conflict { signed: Checkpoint },
 }
 
+/// Where the promise lies: a file's name, and the directory of it.
+pub struct SignedFile {
+    files: Box<dyn FileOps>,
+    name: String,
+}
+
+impl SignedFile {
+    pub fn on_disk(path: &Path) -> Self {
+        let dir = path.parent().unwrap_or(Path::new(".")).to_owned();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self { files: Box::new(DiskFiles::new(dir)), name }
+    }
+
+    /// `name` lies in the root of `files`.
+    pub fn over(files: Box<dyn FileOps>, name: &str) -> Self {
+        Self { files, name: name.to_owned() }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 /// The file and what it says.
-#[derive(Debug)]
 pub(super) struct LastSigned {
-    path: PathBuf,
+    file: SignedFile,
     signed: Option<Checkpoint>,
 }
 
@@ -35,13 +55,16 @@ impl LastSigned {
     ///
     /// # Errors
     /// The file cannot be read or is no checkpoint: a person must say what this node has signed.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let signed = match fs::read_to_string(path) {
-            Ok(text) => Some(Checkpoint::parse(&text).map_err(io::Error::other)?),
+    pub(super) fn open(mut file: SignedFile) -> io::Result<Self> {
+        // A process that was killed may have renamed the file and not yet synced its name: what is
+        // read below is a promise only once a power cut cannot take it back.
+        file.files.sync_dir("")?;
+        let signed = match file.files.read(&file.name) {
+            Ok(bytes) => Some(parse(bytes)?),
             Err(fault) if fault.kind() == io::ErrorKind::NotFound => None,
             Err(fault) => return Err(fault),
         };
-        Ok(Self { path: path.to_owned(), signed })
+        Ok(Self { file, signed })
     }
 
     pub(super) fn signed(&self) -> Option<&Checkpoint> {
@@ -60,17 +83,19 @@ impl LastSigned {
 
     /// Makes the promise durable. Only then may the signature be made.
     pub(super) fn store(&mut self, checkpoint: &Checkpoint) -> io::Result<()> {
-        let scratch = self.path.with_extension("tmp");
-        let mut options = OpenOptions::new();
-        let mut file =
-            options.create(true).truncate(true).write(true).mode(0o600).open(&scratch)?;
-        file.write_all(checkpoint.to_text().as_bytes())?;
-        file.sync_all()?;
+        let SignedFile { files, name } = &mut self.file;
+        let scratch = format!("{name}.tmp");
+        files.write(&scratch, checkpoint.to_text().as_bytes())?;
         // A crash here leaves a scratch file nobody reads, and the former promise.
-        fs::rename(&scratch, &self.path)?;
-        File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+        files.rename(&scratch, name)?;
+        files.sync_dir("")?;
         // A crash here leaves a promise without its signature: the same seal may be signed again.
         self.signed = Some(checkpoint.clone());
         Ok(())
     }
+}
+
+fn parse(bytes: Vec<u8>) -> io::Result<Checkpoint> {
+    let text = String::from_utf8(bytes).map_err(io::Error::other)?;
+    Checkpoint::parse(&text).map_err(io::Error::other)
 }

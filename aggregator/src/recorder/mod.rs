@@ -9,24 +9,23 @@ mod health;
 mod known;
 mod last_signed;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use proofmark_evidence::{LogWriter, SigningKey};
+use proofmark_evidence::{LogWriter, SigningKey, TileSource};
 use tokio::sync::watch;
 
-use self::core::Core;
 use crate::clock::Clock;
 use crate::command::Command;
 use crate::limits::RECORDER_TASKS_MAX;
 use crate::state::{Effect, State};
-use crate::tables::ResultIndex;
+use crate::tables::{IndexedBatch, ResultIndex, TablesFault};
 
-pub use self::core::RecorderFault;
+pub use self::core::{Core, RecorderFault};
 pub use health::{Divergence, Health};
 pub use known::KnownFault;
+pub use last_signed::SignedFile;
 
 /// The effects of one applied entry.
 #[derive(Clone, Debug)]
@@ -38,21 +37,36 @@ pub struct RecorderTask {
 
 /// What a recorder is built from.
 pub struct RecorderParts {
-    /// The directory that `writer` owns.
-    pub evidence_dir: PathBuf,
+    /// The files that `writer` owns, to be read.
+    pub evidence: Box<dyn TileSource + Send>,
     pub writer: LogWriter,
     pub log_key: SigningKey,
     /// This node's cosigner name, as in the genesis.
     pub node_name: String,
     pub node_key: SigningKey,
     /// Where the newest cosigned checkpoint is kept.
-    pub last_signed_path: PathBuf,
-    pub index: ResultIndex,
+    pub last_signed: SignedFile,
+    pub index: Box<dyn LeafIndex>,
     pub health: Health,
     pub clock: Clock,
     /// Where cosignatures and seals go to be proposed. Must not wait: one that is lost is made
     /// again at the next seal.
     pub proposals: Box<dyn FnMut(Command) + Send>,
+}
+
+/// Who is told which leaf holds which batch, in the order of the leaves.
+pub trait LeafIndex: Send {
+    /// One that was taken already is skipped, so that replays change nothing.
+    ///
+    /// # Errors
+    /// Lookups are broken until the next start; the evidence is not.
+    fn take_leaf(&self, leaf_index: u64, batch: Option<&IndexedBatch>) -> Result<(), TablesFault>;
+}
+
+impl LeafIndex for ResultIndex {
+    fn take_leaf(&self, leaf_index: u64, batch: Option<&IndexedBatch>) -> Result<(), TablesFault> {
+        ResultIndex::take_leaf(self, leaf_index, batch)
+    }
 }
 
 /// How far the recorder has come.

@@ -3,12 +3,12 @@
 mod divergence;
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use proofmark_evidence::{Checkpoint, DirSource, LogReader, Outcome, Policy, ResultId, sha256};
 use tempfile::TempDir;
 
-use super::core::Core;
 use super::last_signed::{Judgement, LastSigned};
 use super::*;
 use crate::state::NewLeaf;
@@ -45,12 +45,12 @@ impl Replica {
         let proposals = self.proposals.clone();
         let parts = RecorderParts {
             writer: LogWriter::open(&evidence_dir).unwrap(),
-            evidence_dir,
+            evidence: Box::new(DirSource::new(evidence_dir)),
             log_key: log_key(),
             node_name: node_name(self.node),
             node_key: node_key(self.node),
-            last_signed_path: self.guard(),
-            index: tables.index(),
+            last_signed: SignedFile::on_disk(&self.guard()),
+            index: Box::new(tables.index()),
             health: self.health.clone(),
             clock: Clock::manual(START_MS),
             proposals: Box::new(move |command| proposals.lock().unwrap().push(command)),
@@ -226,17 +226,20 @@ fn the_guard_lets_a_node_sign_upwards_and_one_root_per_size() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("last-signed");
     let at = |size, root: &[u8]| Checkpoint { origin: origin(), size, root: sha256(root) };
-    let mut guard = LastSigned::open(&path).unwrap();
+    let mut guard = LastSigned::open(SignedFile::on_disk(&path)).unwrap();
     assert_eq!(guard.judge(&at(5, b"a")), Judgement::Newer);
     guard.store(&at(5, b"a")).unwrap();
-    let guard = LastSigned::open(&path).unwrap();
+    let guard = LastSigned::open(SignedFile::on_disk(&path)).unwrap();
     let check = |size, root: &[u8], judgement| assert_eq!(guard.judge(&at(size, root)), judgement);
     check(6, b"b", Judgement::Newer);
     check(5, b"a", Judgement::Same);
     check(4, b"a", Judgement::Older);
     check(5, b"b", Judgement::Conflict { signed: at(5, b"a") });
     fs::write(&path, "half a checkpo").unwrap();
-    assert!(LastSigned::open(&path).is_err(), "a damaged promise is no promise");
+    assert!(
+        LastSigned::open(SignedFile::on_disk(&path)).is_err(),
+        "a damaged promise is no promise"
+    );
 }
 
 #[test]
@@ -252,7 +255,7 @@ fn a_seal_whose_cosignature_was_lost_is_cosigned_again() {
             .unwrap();
         let again = replica.proposed();
         assert!(matches!(again[..], [Command::Cosign { size: 2, .. }]), "{again:?}");
-        let guard = LastSigned::open(&replica.guard()).unwrap();
+        let guard = LastSigned::open(SignedFile::on_disk(&replica.guard())).unwrap();
         assert_eq!(guard.signed(), Some(&Checkpoint { origin: origin(), size, root }));
         drop(core);
         core = replica.core();
@@ -312,7 +315,7 @@ fn a_state_ahead_of_the_evidence_or_of_the_index_must_be_built_again() {
     assert!(!can_resume(state, &parts.writer, &tables.index()), "the index was never saved");
     tables.index().rebuild(&replica.reader()).unwrap();
     assert!(can_resume(state, &parts.writer, &tables.index()));
-    let (empty, _) = Replica::new().parts();
+    let (empty, empty_tables) = Replica::new().parts();
     assert!(!can_resume(state, &empty.writer, &tables.index()));
-    assert!(can_resume(&State::new(), &empty.writer, &empty.index));
+    assert!(can_resume(&State::new(), &empty.writer, &empty_tables.index()));
 }

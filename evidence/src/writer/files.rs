@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// Paths are relative to the log's directory, with `/` between parts. What a method returned
 /// `Ok` for is durable only where it says so.
-pub(super) trait FileOps: Send {
+pub trait FileOps: Send {
     fn read(&self, path: &str) -> io::Result<Vec<u8>>;
 
     /// Names in a directory, in any order. A missing directory is empty.
@@ -36,17 +36,17 @@ pub(super) trait FileOps: Send {
 }
 
 /// The real file system below one directory.
-pub(super) struct DiskFiles {
+pub struct DiskFiles {
     root: PathBuf,
 }
 
 impl DiskFiles {
-    pub(super) fn new(root: PathBuf) -> DiskFiles {
+    pub fn new(root: PathBuf) -> DiskFiles {
         DiskFiles { root }
     }
 
     /// Creates the directory itself, durably.
-    pub(super) fn make_root(&self) -> io::Result<()> {
+    pub fn make_root(&self) -> io::Result<()> {
         std::fs::create_dir_all(&self.root)?;
         let root = self.root.canonicalize()?;
         root.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())

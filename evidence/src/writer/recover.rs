@@ -18,7 +18,8 @@ use crate::tile::{
 };
 
 impl LogWriter {
-    pub(super) fn open_in(mut files: Box<dyn FileOps>) -> Result<LogWriter, WriterFault> {
+    /// As [`LogWriter::open`], over any files.
+    pub fn open_in(mut files: Box<dyn FileOps>) -> Result<LogWriter, WriterFault> {
         empty_scratch(&mut *files)?;
         let policy_text = read_text(&*files, POLICY_FILE)?.ok_or(WriterFault::NotLog)?;
         // Whoever made the log may have been killed before this name was durable.

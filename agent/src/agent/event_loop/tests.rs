@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use proofmark_evidence::{OpenBatch, SealedBatch};
+use proofmark_evidence::{OpenBatch, SealedBatch, Seen};
 use proofmark_spec::Grid;
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::agent::open_spool;
+use crate::metrics::{Counter, Gauge};
 use crate::tests::document;
 
 const START_MS: u64 = 1_700_000_000_000;
