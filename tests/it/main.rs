@@ -6,5 +6,6 @@ mod command_lines;
 mod end_to_end;
 mod golden_data;
 mod http_api;
+mod power;
 mod rpc;
 mod up;

@@ -5,9 +5,12 @@
 
 pub mod api;
 pub mod bench;
+pub mod dice;
 pub mod golden;
 pub mod golden_data;
 pub mod installation;
+pub mod lossy;
+pub mod privilege;
 pub mod program;
 pub mod proxy;
 pub mod sim;
