@@ -26,7 +26,7 @@ use crate::identity::{
 use crate::metrics::Metrics;
 use crate::schedule::Planned;
 use crate::specs::SpecSet;
-use crate::spool::{Damage, FileOps, Keeper, RealFiles, Spool, SpoolFault};
+use crate::spool::{Damage, FileOps, Keeper, RealFiles, Spool, SpoolFault, sync_names};
 use crate::uplink::{self, UplinkConfig, system_random};
 use event_loop::{EventLoop, Parts};
 use outbox::{Lost, Outbox};
@@ -199,7 +199,9 @@ pub(crate) fn inspect_mark(data_dir: &Path) -> Option<Finding> {
 /// Two agents on one directory would fork the chain, so the second does not start.
 fn claim(data_dir: &Path) -> Result<File, AgentFault> {
     let fault = |error| AgentFault::DataDir { path: data_dir.to_path_buf(), error };
-    std::fs::create_dir_all(data_dir.join("spool")).map_err(fault)?;
+    let spool = data_dir.join("spool");
+    std::fs::create_dir_all(&spool).and_then(|()| sync_names(&spool)).map_err(fault)?;
+    // A crash before this leaves a directory that a power cut may take, with nothing in it yet.
     let lock = File::create(data_dir.join("lock")).map_err(fault)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),

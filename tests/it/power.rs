@@ -1,12 +1,18 @@
-//! The disk that loses power, mounted: what the kernel makes of it.
+//! The disk that loses power, mounted: what the kernel makes of it, and what our programs do.
+
+mod first_starts;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use proofmark_tests::dice::Dice;
 use proofmark_tests::lossy::{Fault, LossyDisk, Manner};
 use proofmark_tests::privilege;
+
+/// How long a program may take to notice its disk.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn disk(at: &Path) -> Option<LossyDisk> {
     match privilege::lossy_disk() {

@@ -2,17 +2,37 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{self, Program};
+use crate::program::{self, Ended, Launch, Program};
 use crate::proxy::Proxy;
 use crate::{api, wait};
 
 /// How long a group may take to elect, to converge, to publish.
 pub const SETTLE: Duration = Duration::from_secs(60);
+
+/// Where a replica of an installation lives.
+pub struct Seat {
+    /// Where it listens: HTTP, gRPC for agents, gRPC for peers.
+    pub listen: [SocketAddr; 3],
+    /// What agents and peers are told instead of the last two, when something stands in between.
+    pub told: Option<[SocketAddr; 2]>,
+    pub launch: Launch,
+}
+
+/// An agent that is to join.
+pub struct Joining<'a> {
+    pub name: &'a str,
+    /// The aggregators it knows at first.
+    pub addresses: &'a [SocketAddr],
+    /// Where it serves its metrics.
+    pub admin: Option<SocketAddr>,
+    pub launch: Launch,
+}
 
 /// One replica's addresses and folder.
 pub struct Replica {
@@ -22,6 +42,8 @@ pub struct Replica {
     /// What the installation tells agents as this replica's address: a proxy that a test can cut.
     pub door: Proxy,
     peers: SocketAddr,
+    told: [SocketAddr; 2],
+    pub launch: Launch,
     config: PathBuf,
     pub data: PathBuf,
     running: Option<Program>,
@@ -36,6 +58,8 @@ pub struct Installation {
 /// A running agent.
 pub struct Agent {
     pub name: String,
+    pub launch: Launch,
+    pub admin: Option<SocketAddr>,
     config: PathBuf,
     log: PathBuf,
     dir: PathBuf,
@@ -45,15 +69,14 @@ pub struct Agent {
 impl Installation {
     /// Initialises and starts `count` replicas, and waits until one leads.
     pub fn start(count: usize) -> Installation {
-        let mut installation = Installation::plan(count);
-        installation.init();
-        installation.start_all();
+        let mut installation = Installation::plan((0..count).map(|_| Seat::loopback()).collect());
+        installation.begin();
         installation
     }
 
     /// Starts `count` replicas, each in the data directory that `lay` makes for it.
     pub fn resume(count: usize, lay: impl Fn(&Replica)) -> Installation {
-        let mut installation = Installation::plan(count);
+        let mut installation = Installation::plan((0..count).map(|_| Seat::loopback()).collect());
         for replica in &installation.replicas {
             let config = installation.replica_config(replica);
             std::fs::write(&replica.config, config).expect("config written");
@@ -63,10 +86,18 @@ impl Installation {
         installation
     }
 
-    fn plan(count: usize) -> Installation {
+    /// An installation of which nothing is on disk yet but its folder.
+    pub fn plan(seats: Vec<Seat>) -> Installation {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let replicas = (1..=count).map(|id| Replica::plan(dir.path(), id)).collect();
+        let seats = (1..).zip(seats);
+        let replicas = seats.map(|(id, seat)| Replica::plan(dir.path(), id, seat)).collect();
         Installation { dir, replicas }
+    }
+
+    /// Initialises and starts every replica, and waits until one leads.
+    pub fn begin(&mut self) {
+        self.init();
+        self.start_all();
     }
 
     fn start_all(&mut self) {
@@ -89,7 +120,7 @@ impl Installation {
 
     fn replica_config(&self, replica: &Replica) -> String {
         let nodes = self.replicas.iter().enumerate().map(|(at, node)| {
-            let (name, grpc, peers) = (&node.name, node.door.address(), node.peers);
+            let (name, [grpc, peers]) = (&node.name, node.told);
             format!("  - {{id: {}, name: {name}, grpc: \"{grpc}\", peers: \"{peers}\"}}\n", at + 1)
         });
         format!(
@@ -109,8 +140,17 @@ impl Installation {
     }
 
     pub fn start_replica(&mut self, at: usize) {
+        let started = self.try_start_replica(at);
+        started.unwrap_or_else(|ended| panic!("replica {at}: {:?}\n{}", ended.status, ended.log));
+    }
+
+    /// Starts a replica that may refuse.
+    ///
+    /// # Errors
+    /// It ended before it was ready.
+    pub fn try_start_replica(&mut self, at: usize) -> Result<(), Ended> {
         let dir = self.dir.path().to_owned();
-        self.replicas[at].start(&dir);
+        self.replicas[at].start(&dir)
     }
 
     pub fn kill_replica(&mut self, at: usize) {
@@ -150,31 +190,40 @@ impl Installation {
 
     /// Makes a token, writes a configuration, and starts an agent that knows `addresses`.
     pub fn start_agent(&self, name: &str, addresses: &[SocketAddr]) -> Agent {
-        let token = format!("join_token: {}\n", self.token(name));
-        let mut agent = self.plan_agent(name, addresses, &token);
+        self.join(Joining { name, addresses, admin: None, launch: Launch::default() })
+    }
+
+    /// Makes a token, writes a configuration, and starts an agent.
+    pub fn join(&self, joining: Joining<'_>) -> Agent {
+        let token = format!("join_token: {}\n", self.token(joining.name));
+        let mut agent = self.plan_agent(joining, &token);
         agent.start();
         agent
     }
 
     /// Starts an agent in the data directory that `lay` makes for it: it needs no token.
     pub fn resume_agent(&self, name: &str, addresses: &[SocketAddr], lay: impl Fn(&Path)) -> Agent {
-        let mut agent = self.plan_agent(name, addresses, "");
+        let joining = Joining { name, addresses, admin: None, launch: Launch::default() };
+        let mut agent = self.plan_agent(joining, "");
         lay(&agent.data_dir());
         agent.start();
         agent
     }
 
-    fn plan_agent(&self, name: &str, addresses: &[SocketAddr], token: &str) -> Agent {
+    fn plan_agent(&self, joining: Joining<'_>, token: &str) -> Agent {
+        let Joining { name, addresses, admin, launch } = joining;
         let dir = self.dir.path().join(name);
         std::fs::create_dir_all(&dir).expect("agent folder");
         let addresses: String = addresses.iter().map(|to| format!("  - \"{to}\"\n")).collect();
+        let serves = admin.map(|admin| format!("admin: \"{admin}\"\n")).unwrap_or_default();
         let config = dir.join("agent.yaml");
         let data = dir.join("data");
         let data = data.display();
-        let text = format!("name: {name}\ndata_dir: {data}\n{token}aggregators:\n{addresses}");
+        let text =
+            format!("name: {name}\ndata_dir: {data}\n{token}{serves}aggregators:\n{addresses}");
         std::fs::write(&config, text).expect("config written");
         let log = self.dir.path().join(format!("{name}.log"));
-        Agent { name: name.to_owned(), config, log, dir, running: None }
+        Agent { name: name.to_owned(), launch, admin, config, log, dir, running: None }
     }
 
     /// The JSON at `path` of the first running replica that answers.
@@ -210,13 +259,22 @@ impl Installation {
     }
 }
 
+impl Seat {
+    /// Free ports of this host.
+    pub fn loopback() -> Seat {
+        Seat { listen: free_addresses(), told: None, launch: Launch::default() }
+    }
+}
+
 impl Replica {
-    fn plan(dir: &Path, id: usize) -> Replica {
+    fn plan(dir: &Path, id: usize, seat: Seat) -> Replica {
         let name = format!("a{id}");
-        let [http, grpc, peers] = free_addresses();
+        let [http, grpc, peers] = seat.listen;
         let (config, data) = (dir.join(format!("{name}.yaml")), dir.join(&name));
         let door = Proxy::start(grpc);
-        Replica { name, http, grpc, door, peers, config, data, running: None }
+        let told = seat.told.unwrap_or([door.address(), peers]);
+        let launch = seat.launch;
+        Replica { name, http, grpc, door, peers, told, launch, config, data, running: None }
     }
 
     /// Where the other replicas connect.
@@ -243,17 +301,53 @@ impl Replica {
         self.data.join("evidence")
     }
 
-    fn start(&mut self, dir: &Path) {
+    /// How its process ended, if it ran and has ended by itself.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.running.as_mut()?.ended()
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    fn start(&mut self, dir: &Path) -> Result<(), Ended> {
         let log = dir.join(format!("{}.log", self.name));
         let args = ["aggregator", "run", "--config", path(&self.config)];
-        self.running = Some(Program::start(&args, dir, &log, "ready"));
+        self.running = Some(Program::try_start(&self.launch, &args, dir, &log, "ready")?);
+        Ok(())
     }
 }
 
 impl Agent {
     pub fn start(&mut self) {
+        let started = self.try_start();
+        let name = &self.name;
+        started.unwrap_or_else(|ended| panic!("agent {name}: {:?}\n{}", ended.status, ended.log));
+    }
+
+    /// Starts an agent that may refuse.
+    ///
+    /// # Errors
+    /// It ended before it was ready.
+    pub fn try_start(&mut self) -> Result<(), Ended> {
         let args = ["agent", "run", "--config", path(&self.config)];
-        self.running = Some(Program::start(&args, &self.dir, &self.log, "ready"));
+        let program = Program::try_start(&self.launch, &args, &self.dir, &self.log, "ready");
+        self.running = Some(program?);
+        Ok(())
+    }
+
+    /// Sends a signal by name to this agent's process.
+    pub fn signal(&self, name: &str) {
+        self.running.as_ref().expect("it runs").signal(name);
+    }
+
+    /// How its process ended, if it ran and has ended by itself.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.running.as_mut()?.ended()
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
     }
 
     pub fn data_dir(&self) -> PathBuf {

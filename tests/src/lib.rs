@@ -13,6 +13,7 @@ pub mod lossy;
 pub mod privilege;
 pub mod program;
 pub mod proxy;
+pub mod push;
 pub mod sim;
 pub mod target;
 pub mod wait;

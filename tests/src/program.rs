@@ -50,6 +50,23 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Where and how a daemon is started; by default here, as this process was.
+#[derive(Clone, Debug, Default)]
+pub struct Launch {
+    /// The network namespace that it lives in.
+    pub namespace: Option<String>,
+    /// What its environment holds besides this process's.
+    pub environment: Vec<(String, String)>,
+}
+
+/// A daemon that ended, or was ended, before it was ready.
+#[derive(Debug)]
+pub struct Ended {
+    /// None when it said nothing for so long that it was killed.
+    pub status: Option<ExitStatus>,
+    pub log: String,
+}
+
 /// A daemon of ours. Dropping it kills it: no test leaves a process behind.
 pub struct Program {
     child: Child,
@@ -57,39 +74,89 @@ pub struct Program {
     log: PathBuf,
 }
 
+impl Launch {
+    /// `program`, in its namespace. `ip netns exec` becomes the program, so the id is the program's.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = match &self.namespace {
+            None => Command::new(program),
+            Some(name) => {
+                let mut inside = Command::new("ip");
+                inside.args(["netns", "exec", name]).arg(program);
+                inside
+            }
+        };
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
 impl Program {
     /// Starts `proofmark ARGS` and waits for a standard output line that contains `ready`.
     /// Its log lines are appended to `log`.
     pub fn start(args: &[&str], dir: &Path, log: &Path, ready: &str) -> Program {
+        let started = Program::try_start(&Launch::default(), args, dir, log, ready);
+        started.unwrap_or_else(|ended| {
+            panic!("ended ({:?}) before line {ready:?}\n{}", ended.status, ended.log)
+        })
+    }
+
+    /// As [`Self::start`], for one that may refuse to start.
+    ///
+    /// # Errors
+    /// It ended, or was not ready in time and was killed.
+    pub fn try_start(
+        launch: &Launch,
+        args: &[&str],
+        dir: &Path,
+        log: &Path,
+        ready: &str,
+    ) -> Result<Program, Ended> {
+        let mut command = launch.command(&binary());
+        command.args(args).current_dir(dir);
+        let mut program = Program::spawn(command, log);
+        match program.next_line(ready) {
+            Ok(_) => Ok(program),
+            Err(status) => Err(Ended { status, log: program.log_text() }),
+        }
+    }
+
+    /// Starts a command of any kind; its log lines are appended to `log`.
+    pub fn spawn(mut command: Command, log: &Path) -> Program {
         let log_file = std::fs::OpenOptions::new().create(true).append(true).open(log);
-        let mut child = Command::new(binary())
-            .args(args)
-            .current_dir(dir)
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log_file.expect("a log file beside the test's data"))
             .spawn()
-            .unwrap_or_else(|why| panic!("proofmark {args:?}: {why}"));
+            .unwrap_or_else(|why| panic!("{command:?}: {why}"));
         let lines = read_lines(child.stdout.take().expect("piped above"));
-        let mut program = Program { child, lines, log: log.to_owned() };
-        program.wait_for_line(ready);
-        program
+        Program { child, lines, log: log.to_owned() }
+    }
+
+    /// The next line that contains `part`, or how the program ended before (None: it did not).
+    fn next_line(&mut self, part: &str) -> Result<String, Option<ExitStatus>> {
+        let deadline = wait::Deadline::after(READY);
+        loop {
+            match self.lines.recv_timeout(deadline.left()) {
+                Ok(line) if line.contains(part) => return Ok(line),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => return Err(None),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.child.wait().ok()),
+            }
+        }
     }
 
     /// Waits for a standard output line that contains `part`, and returns it.
     pub fn wait_for_line(&mut self, part: &str) -> String {
-        let deadline = wait::Deadline::after(READY);
-        loop {
-            match self.lines.recv_timeout(deadline.left()) {
-                Ok(line) if line.contains(part) => return line,
-                Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => panic!("no line {part:?}\n{}", self.log_text()),
-                Err(RecvTimeoutError::Disconnected) => {
-                    let status = self.child.wait();
-                    panic!("ended ({status:?}) before line {part:?}\n{}", self.log_text());
-                }
-            }
-        }
+        let line = self.next_line(part);
+        line.unwrap_or_else(|status| {
+            panic!("no line {part:?} ({status:?})\n{}", self.log_text());
+        })
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the child is ours")
     }
 
     /// The child's process id, for /proc.
@@ -108,7 +175,7 @@ impl Program {
         self.signal("TERM");
         let deadline = wait::Deadline::after(DRAIN);
         loop {
-            match self.child.try_wait().expect("the child is ours") {
+            match self.ended() {
                 Some(status) => return status,
                 None if deadline.passed() => panic!("did not drain\n{}", self.log_text()),
                 None => wait::moment(),

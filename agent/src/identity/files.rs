@@ -9,6 +9,7 @@ use proofmark_evidence::{AgentName, Origin, Policy, SigningKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::fault::IdentityFault;
+use crate::spool::sync_names;
 
 const SIGNING_KEY: &str = "signing.key";
 const TLS_KEY: &str = "tls.key.pem";
@@ -41,6 +42,8 @@ impl Directory {
     pub(super) fn open(data_dir: &Path) -> Result<Directory, IdentityFault> {
         let path = data_dir.join("identity");
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        // What lies in it is synced file by file; its own name must not go in a power cut.
+        let made = made.and_then(|()| sync_names(&path));
         made.map_err(|source| IdentityFault::File { path: path.clone(), source })?;
         Ok(Directory { path })
     }

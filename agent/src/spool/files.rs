@@ -1,7 +1,7 @@
 //! The few things the spool does to a disk, as a seam: tests put a disk behind it that fails.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use super::SpoolFault;
@@ -100,6 +100,20 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), SpoolFault> {
     RealFiles.create(&new, bytes).map_err(|fault| fault.at(&new))?;
     // A crash here leaves the old file and a `.new` beside it; the next replacement overwrites it.
     RealFiles.rename(&new, path).map_err(|fault| fault.at(path))
+}
+
+/// Makes the name of a directory durable, and those above it: whoever made it may have made them.
+///
+/// # Errors
+/// A directory's sync failed. One that we may not open is somebody else's, and so is its name.
+pub fn sync_names(dir: &Path) -> io::Result<()> {
+    for above in dir.canonicalize()?.ancestors().skip(1) {
+        match File::open(above) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+            opened => opened?.sync_all()?,
+        }
+    }
+    Ok(())
 }
 
 /// Removes a file durably.

@@ -38,7 +38,7 @@ use proofmark_evidence::SealedBatch;
 use crate::limits::SEGMENT_BYTES_MAX;
 use segment::{Ending, Segment};
 
-pub use files::{FileOps, RealFiles, WriteFault, remove_file, replace_file};
+pub use files::{FileOps, RealFiles, WriteFault, remove_file, replace_file, sync_names};
 pub use inspect::{Held, inspect};
 pub use keeper::{Keeper, Order, Report, carry_out};
 pub use record::Record;

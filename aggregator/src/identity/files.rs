@@ -55,13 +55,24 @@ pub(super) fn read_secret<T: DeserializeOwned>(path: &Path) -> Result<T, Identit
     })
 }
 
-/// Makes the directory (and its parents), mode 0700.
+/// Makes the directory (and its parents), mode 0700, durably.
 pub(super) fn make_directory(path: &Path) -> Result<(), IdentityFault> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| IdentityFault::File { path: path.into(), source })
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    // A crash here leaves directories that a power cut may take, with nothing in them yet.
+    let made = made.and_then(|()| sync_names(path));
+    made.map_err(|source| IdentityFault::File { path: path.into(), source })
+}
+
+/// Makes the name of a directory durable, and those above it. One that we may not open is somebody
+/// else's, and so is its name.
+fn sync_names(dir: &Path) -> std::io::Result<()> {
+    for above in dir.canonicalize()?.ancestors().skip(1) {
+        match File::open(above) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+            opened => opened?.sync_all()?,
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -47,6 +47,15 @@ pub enum Fault {
     SyncFails,
 }
 
+/// A power cut to come: in the middle of a change, which is then done or not, and not answered for.
+#[derive(Clone, Copy, Debug)]
+pub struct Doom {
+    /// Changes that are still answered for.
+    pub after: u64,
+    /// Whether the change that is not answered for is done.
+    pub is_done: bool,
+}
+
 /// What one power cut took and left of what was not synced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
@@ -69,6 +78,7 @@ pub struct Image {
     /// Changes of names since their directories were synced, oldest first.
     unsynced: Vec<NameChange>,
     powered: bool,
+    doom: Option<Doom>,
     planted: Option<(Fault, String)>,
     met: u64,
 }
@@ -108,6 +118,7 @@ impl Image {
             next: ROOT + 1,
             unsynced: Vec::new(),
             powered: true,
+            doom: None,
             planted: None,
             met: 0,
         }
@@ -119,6 +130,34 @@ impl Image {
 
     pub fn power_on(&mut self) {
         self.powered = true;
+        self.doom = None;
+    }
+
+    pub fn is_powered(&self) -> bool {
+        self.powered
+    }
+
+    pub fn doom(&mut self, doom: Doom) {
+        self.doom = Some(doom);
+    }
+
+    /// Carries out one change of bytes, names or what is durable, as far as the power lasts.
+    pub fn change<T>(&mut self, make: impl FnOnce(&mut Image) -> Answer<T>) -> Answer<T> {
+        match &mut self.doom {
+            Some(Doom { after: 0, is_done }) => {
+                if *is_done {
+                    // Done, and nobody hears of it.
+                    let _ = make(self);
+                }
+                self.powered = false;
+                Err(EIO)
+            }
+            Some(doom) => {
+                doom.after -= 1;
+                make(self)
+            }
+            None => make(self),
+        }
     }
 
     pub fn plant(&mut self, fault: Fault, part: &str) {
@@ -186,13 +225,13 @@ impl Image {
     pub fn unlink(&mut self, dir: Ino, name: &str) -> Answer<()> {
         match self.stat(self.lookup(dir, name)?)?.is_dir {
             true => Err(EISDIR),
-            false => self.change(vec![(dir, name.to_owned(), None)]),
+            false => self.rewrite(vec![(dir, name.to_owned(), None)]),
         }
     }
 
     pub fn remove_dir(&mut self, dir: Ino, name: &str) -> Answer<()> {
         match self.dir(self.lookup(dir, name)?)?.live.is_empty() {
-            true => self.change(vec![(dir, name.to_owned(), None)]),
+            true => self.rewrite(vec![(dir, name.to_owned(), None)]),
             false => Err(ENOTEMPTY),
         }
     }
@@ -206,7 +245,7 @@ impl Image {
         let path = self.path_in(to.0, to.1)?;
         self.inode_mut(ino)?.path = path;
         let gone = (from.0, from.1.to_owned(), None);
-        self.change(vec![gone, (to.0, to.1.to_owned(), Some(ino))])
+        self.rewrite(vec![gone, (to.0, to.1.to_owned(), Some(ino))])
     }
 
     pub fn read(&self, ino: Ino, offset: u64, len: usize) -> Answer<Vec<u8>> {
@@ -280,11 +319,11 @@ impl Image {
         let ino = self.next;
         self.next += 1;
         self.inodes.insert(ino, Inode { path, mode: mode & 0o7777, kind });
-        self.change(vec![(dir, name.to_owned(), Some(ino))])?;
+        self.rewrite(vec![(dir, name.to_owned(), Some(ino))])?;
         Ok(ino)
     }
 
-    fn change(&mut self, names: Vec<(Ino, String, Option<Ino>)>) -> Answer<()> {
+    fn rewrite(&mut self, names: Vec<(Ino, String, Option<Ino>)>) -> Answer<()> {
         for (dir, name, ino) in &names {
             let live = &mut self.dir_mut(*dir)?.live;
             match ino {

@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use image::{Fault, Losses, Manner};
+pub use image::{Doom, Fault, Losses, Manner};
 
 use crate::dice::Dice;
 use image::Image;
@@ -48,6 +48,15 @@ impl LossyDisk {
     /// then be killed, or it goes on with a dead disk.
     pub fn cut_power(&self) {
         self.image().power_off();
+    }
+
+    /// Lets the power go in the middle of a change to come.
+    pub fn cut_power_in(&self, doom: Doom) {
+        self.image().doom(doom);
+    }
+
+    pub fn is_powered(&self) -> bool {
+        self.image().is_powered()
     }
 
     /// What the cut left is there again. The kernel forgets what it had cached of the disk.
@@ -88,7 +97,9 @@ impl LossyDisk {
     }
 
     fn unmount(&mut self) {
-        // Joins the thread that serves the kernel: after this nobody touches the image.
+        // Lazily, for what still holds it; the join ends when nobody does. After it nobody touches
+        // the image.
+        sweep::detach(&self.at);
         if let Some(session) = self.session.take() {
             session.join();
         }

@@ -43,23 +43,31 @@ impl Served {
         attributes(&*self.image()?, ino)
     }
 
+    fn change<T>(&self, make: impl FnOnce(&mut Image) -> Answer<T>) -> Answer<T> {
+        self.image()?.change(make)
+    }
+
     fn made(&self, make: impl FnOnce(&mut Image) -> Answer<Ino>) -> Answer<FileAttr> {
-        let mut image = self.image()?;
-        let ino = make(&mut image)?;
-        attributes(&image, ino)
+        self.change(|image| {
+            let ino = make(image)?;
+            attributes(image, ino)
+        })
     }
 }
 
 impl Filesystem for Served {
     fn lookup(&mut self, _: &Request<'_>, parent: Ino, name: &OsStr, reply: ReplyEntry) {
-        answer_entry(self.made(|image| image.lookup(parent, text(name)?)), reply);
+        let found = self.image().and_then(|image| {
+            let ino = image.lookup(parent, text(name)?)?;
+            attributes(&image, ino)
+        });
+        answer_entry(found, reply);
     }
 
     fn getattr(&mut self, _: &Request<'_>, ino: Ino, _: Option<u64>, reply: ReplyAttr) {
         answer_attributes(self.attributes(ino), reply);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the trait's own signature")]
     fn setattr(
         &mut self,
         _: &Request<'_>,
@@ -99,12 +107,12 @@ impl Filesystem for Served {
     }
 
     fn unlink(&mut self, _: &Request<'_>, parent: Ino, name: &OsStr, reply: ReplyEmpty) {
-        let done = text(name).and_then(|name| self.image()?.unlink(parent, name));
+        let done = text(name).and_then(|name| self.change(|image| image.unlink(parent, name)));
         answer(done, reply);
     }
 
     fn rmdir(&mut self, _: &Request<'_>, parent: Ino, name: &OsStr, reply: ReplyEmpty) {
-        let done = text(name).and_then(|name| self.image()?.remove_dir(parent, name));
+        let done = text(name).and_then(|name| self.change(|image| image.remove_dir(parent, name)));
         answer(done, reply);
     }
 
@@ -118,9 +126,8 @@ impl Filesystem for Served {
         _flags: u32,
         reply: ReplyEmpty,
     ) {
-        let done = self.image().and_then(|mut image| {
-            image.rename((parent, text(name)?), (new_parent, text(new_name)?))
-        });
+        let done =
+            self.change(|image| image.rename((parent, text(name)?), (new_parent, text(new_name)?)));
         answer(done, reply);
     }
 
@@ -157,7 +164,7 @@ impl Filesystem for Served {
         _lock_owner: Option<u64>,
         reply: ReplyWrite,
     ) {
-        match self.image().and_then(|mut image| image.write(ino, place(offset), data)) {
+        match self.change(|image| image.write(ino, place(offset), data)) {
             Ok(()) => reply.written(u32::try_from(data.len()).expect("one request's bytes")),
             Err(code) => reply.error(code),
         }
@@ -168,11 +175,11 @@ impl Filesystem for Served {
     }
 
     fn fsync(&mut self, _: &Request<'_>, ino: Ino, _fh: u64, _data: bool, reply: ReplyEmpty) {
-        answer(self.image().and_then(|mut image| image.sync_file(ino)), reply);
+        answer(self.change(|image| image.sync_file(ino)), reply);
     }
 
     fn fsyncdir(&mut self, _: &Request<'_>, ino: Ino, _fh: u64, _data: bool, reply: ReplyEmpty) {
-        answer(self.image().and_then(|mut image| image.sync_dir(ino)), reply);
+        answer(self.change(|image| image.sync_dir(ino)), reply);
     }
 
     fn readdir(

@@ -123,3 +123,16 @@ fn folders_lose_their_names_with_their_own_sync_only() {
     assert_eq!(disk.lookup(ROOT, "outer"), Ok(outer));
     assert_eq!(disk.remove_dir(ROOT, "outer"), Ok(()));
 }
+
+#[test]
+fn power_goes_in_the_middle_of_a_change() {
+    for (is_done, len) in [(false, 4096), (true, 4097)] {
+        let (mut disk, file) = one_file();
+        disk.doom(Doom { after: 1, is_done });
+        disk.change(|disk| disk.write(file, 4096, b"x")).unwrap();
+        assert_eq!(disk.change(|disk| disk.sync_file(file)), Err(EIO), "nobody hears of it");
+        assert!(!disk.is_powered());
+        cut(&mut disk);
+        assert_eq!(bytes(&disk, "log").unwrap().len(), len);
+    }
+}
