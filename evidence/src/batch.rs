@@ -1,12 +1,11 @@
 //! The batch header: what an agent signs about a run of its results.
 
-use std::collections::BTreeSet;
-
 use crate::bytes::{ByteReader, ByteWriter, DecodeFault};
 use crate::coverage::Coverage;
 use crate::hash::Hash;
 use crate::header::{self, BlobRef};
 use crate::key::KeyId;
+use crate::leaf::{Leaf, LeafKind};
 use crate::limits::{CHECKS_COUNT_MAX, RESULTS_COUNT_MAX, TARGET_BYTES_MAX};
 use crate::name::{AgentName, CheckName, ResultId};
 
@@ -33,6 +32,34 @@ pub struct BatchHeader {
     pub payload: BlobRef,
     /// The newest checkpoint of the log this agent has verified.
     pub seen: Option<Seen>,
+}
+
+/// Which results a batch holds: what its header says first, and all that an index wants of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchSpan {
+    pub agent: AgentName,
+    pub epoch: u64,
+    pub seq_first: u64,
+    /// One past the last result's number.
+    pub seq_end: u64,
+}
+
+impl BatchSpan {
+    /// Of a leaf whose header was read in full before it came into the log. `None` when it is no
+    /// batch.
+    pub fn of(leaf: &Leaf) -> Option<BatchSpan> {
+        let is_batch = leaf.kind() == LeafKind::Batch;
+        is_batch.then(|| BatchSpan::read(leaf.header_bytes()).ok()).flatten()
+    }
+
+    fn read(header: &[u8]) -> Result<BatchSpan, DecodeFault> {
+        let mut reader = ByteReader::new(header);
+        header::read_start(&mut reader)?;
+        let agent = AgentName::read(&mut reader, "agent")?;
+        let epoch = reader.ranged("epoch", 1, u64::MAX)?;
+        let (seq_first, count) = read_sequence(&mut reader)?;
+        Ok(BatchSpan { agent, epoch, seq_first, seq_end: seq_first + u64::from(count) })
+    }
 }
 
 /// A check as it was when it ran.
@@ -141,17 +168,25 @@ fn read_checks(reader: &mut ByteReader<'_>) -> Result<Vec<CheckRef>, DecodeFault
     if count == 0 {
         return Err(DecodeFault::Rule { what, rule: "expected at least one row" });
     }
-    let mut checks = Vec::with_capacity(count);
-    let mut known = BTreeSet::new();
-    for _ in 0..count {
-        let row = CheckRef::read(reader)?;
-        if !known.insert((row.check.clone(), row.spec_revision)) {
+    let rows = (0..count).map(|_| CheckRef::read(reader));
+    let checks = rows.collect::<Result<Vec<_>, _>>()?;
+    match twice(&checks) {
+        None => Ok(checks),
+        Some(row) => {
             let got = format!("{} revision {}", row.check, row.spec_revision);
-            return Err(DecodeFault::Twice { what, got });
+            Err(DecodeFault::Twice { what, got })
         }
-        checks.push(row);
     }
-    Ok(checks)
+}
+
+/// A row that is in the table more than once.
+fn twice(checks: &[CheckRef]) -> Option<&CheckRef> {
+    let compare = |a: &&CheckRef, b: &&CheckRef| {
+        a.check.cmp(&b.check).then(a.spec_revision.cmp(&b.spec_revision))
+    };
+    let mut sorted: Vec<&CheckRef> = checks.iter().collect();
+    sorted.sort_unstable_by(compare);
+    sorted.windows(2).find(|pair| compare(&pair[0], &pair[1]).is_eq()).map(|pair| pair[0])
 }
 
 fn read_seen(reader: &mut ByteReader<'_>) -> Result<Option<Seen>, DecodeFault> {
@@ -198,6 +233,15 @@ mod tests {
         let header = header();
         assert_eq!(header.seq_end(), 15);
         assert_eq!(header.result_id(4).to_string(), "web-1/1/14");
+    }
+
+    #[test]
+    fn a_span_is_what_the_header_says() {
+        let header = header();
+        let (agent, epoch) = (header.agent.clone(), header.epoch);
+        let (seq_first, seq_end) = (header.seq_first, header.seq_end());
+        let expect = BatchSpan { agent, epoch, seq_first, seq_end };
+        assert_eq!(BatchSpan::read(&header.encode()), Ok(expect));
     }
 
     /// Changes one thing and reads what was written.

@@ -136,6 +136,11 @@ impl<'a> ByteReader<'a> {
         self.rest.len()
     }
 
+    /// What was read since `earlier`, a clone of this reader.
+    pub(crate) fn since(&self, earlier: &ByteReader<'a>) -> &'a [u8] {
+        &earlier.rest[..earlier.rest.len() - self.rest.len()]
+    }
+
     /// Exactly `len` bytes, borrowed.
     pub fn take(&mut self, what: &'static str, len: usize) -> Result<&'a [u8], DecodeFault> {
         let Some((head, rest)) = self.rest.split_at_checked(len) else {
@@ -145,8 +150,13 @@ impl<'a> ByteReader<'a> {
         Ok(head)
     }
 
+    #[inline]
     pub fn u8(&mut self, what: &'static str) -> Result<u8, DecodeFault> {
-        Ok(self.take(what, 1)?[0])
+        let Some((byte, rest)) = self.rest.split_first() else {
+            return Err(DecodeFault::Truncated { what, expected: 1, got: 0 });
+        };
+        self.rest = rest;
+        Ok(*byte)
     }
 
     pub fn bool(&mut self, what: &'static str) -> Result<bool, DecodeFault> {
@@ -157,7 +167,17 @@ impl<'a> ByteReader<'a> {
         }
     }
 
+    #[inline]
     pub fn varint(&mut self, what: &'static str) -> Result<u64, DecodeFault> {
+        // Most numbers are small.
+        if let [byte @ ..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
+        self.wide_varint(what)
+    }
+
+    fn wide_varint(&mut self, what: &'static str) -> Result<u64, DecodeFault> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8(what)?;

@@ -26,6 +26,7 @@ mod dsse; // by whom
 mod key;
 mod leaf;
 mod seal;
+mod view;
 
 mod merkle; // how it is kept
 mod tile;
@@ -48,7 +49,7 @@ mod verify;
 #[cfg(test)]
 mod sample;
 
-pub use batch::{BatchHeader, CheckRef, Seen};
+pub use batch::{BatchHeader, BatchSpan, CheckRef, Seen};
 pub use bytes::{ByteReader, ByteWriter, DecodeFault};
 pub use checkpoint::{Checkpoint, CheckpointFault, SignedCheckpoint, log_signature_line};
 pub use cosignature::{Cosignature, cosign};
@@ -85,4 +86,5 @@ pub use spec_change::SpecChange;
 pub use tile::{TILE_WIDTH, TileFault, parse_entries, parse_tile, tile_bytes, width_at};
 pub use transitions::{Transition, TransitionFault, policy_at};
 pub use verify::{AgentSpan, Fault, LeafVisitor, Report, verify_log, verify_log_unpinned};
+pub use view::{BatchReader, BatchView, ResultView};
 pub use writer::{DiskFiles, FileOps, LogWriter, WriterFault};

@@ -1,9 +1,10 @@
 //! One result: what one agent saw of one check at one instant, in about 20 bytes when it passed.
 
-use crate::bytes::{ByteReader, ByteWriter, DecodeFault};
+use crate::bytes::{ByteWriter, DecodeFault};
 use crate::limits::DETAIL_BYTES_MAX;
 use crate::measurement::{Measurement, MeasurementKind};
 use crate::outcome::Outcome;
+use crate::view::ResultView;
 
 /// A result inside its batch, whose header says who speaks and what the indexes mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,45 +64,8 @@ impl CheckResult {
     }
 
     pub fn decode(bytes: &[u8]) -> Result<CheckResult, DecodeFault> {
-        let mut reader = ByteReader::new(bytes);
-        let check_index = reader.u16("check index")?;
-        let offset_ms = reader.u32("offset")?;
-        let outcome = Outcome::read(&mut reader)?;
-        let duration_us = reader.varint("duration")?;
-        let measurements = read_measurements(&mut reader)?;
-        let detail = read_detail(&mut reader, outcome)?;
-        reader.finish("result")?;
-        Ok(CheckResult { check_index, offset_ms, outcome, duration_us, measurements, detail })
+        ResultView::decode(bytes).map(|result| result.to_result())
     }
-}
-
-fn read_measurements(reader: &mut ByteReader<'_>) -> Result<Vec<Measurement>, DecodeFault> {
-    let count = reader.count("measurements", MeasurementKind::ALL.len(), 2)?;
-    let mut measurements: Vec<Measurement> = Vec::with_capacity(count);
-    for _ in 0..count {
-        let next = Measurement::read(reader)?;
-        if let Some(previous) = measurements.last().filter(|previous| previous.kind >= next.kind) {
-            return Err(DecodeFault::NotAscending {
-                what: "measurements",
-                previous: previous.kind.code().into(),
-                got: next.kind.code().into(),
-            });
-        }
-        measurements.push(next);
-    }
-    Ok(measurements)
-}
-
-fn read_detail(reader: &mut ByteReader<'_>, outcome: Outcome) -> Result<String, DecodeFault> {
-    if outcome.is_pass() {
-        return Ok(String::new());
-    }
-    let what = "detail";
-    let detail = reader.line(what, DETAIL_BYTES_MAX)?;
-    if detail.is_empty() {
-        return Err(DecodeFault::Rule { what, rule: "expected words for what is not a pass" });
-    }
-    Ok(detail.to_owned())
 }
 
 /// A target may answer anything: what it said is shown on terminals, so it must be harmless.

@@ -6,13 +6,14 @@ use crate::batch::{BatchHeader, CheckRef, Seen};
 use crate::bytes::DecodeFault;
 use crate::coverage::Coverage;
 use crate::hash::Hash;
-use crate::header::{BlobFault, BlobRef, Header};
+use crate::header::{BlobFault, BlobRef};
 use crate::key::SigningKey;
 use crate::leaf::{Leaf, LeafFault, LeafKind};
-use crate::limits::{BLOB_BYTES_MAX, RESULT_BYTES_MAX, RESULTS_COUNT_MAX};
+use crate::limits::{BLOB_BYTES_MAX, RESULTS_COUNT_MAX};
 use crate::merkle::results_root;
 use crate::name::{AgentName, ResultId};
 use crate::result::CheckResult;
+use crate::view::read_result;
 
 /// Why results cannot be sealed, or a sealed batch does not hold together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -112,30 +113,6 @@ pub struct SealedBatch {
     pub payload: Arc<[u8]>,
 }
 
-impl SealedBatch {
-    /// Reads the header and holds every result to it: payload length and digest, count, root,
-    /// strict bytes, check indexes. Does not check the signature: see `Leaf::verify`.
-    pub fn open(&self) -> Result<OpenBatch, BatchFault> {
-        let Header::Batch(header) = self.leaf.header()? else {
-            return Err(BatchFault::Kind { got: self.leaf.kind() });
-        };
-        header.payload.check(&self.payload)?;
-        let results = split_results(&self.payload)?;
-        if results.len() != header.count as usize {
-            let (expected, got) = (header.count, results.len());
-            return Err(BatchFault::CountUnequal { expected, got });
-        }
-        let (expected, got) = (header.results_root, results_root(results.iter().copied()));
-        if expected != got {
-            return Err(BatchFault::ResultsRoot { expected, got });
-        }
-        let results = (results.iter().enumerate())
-            .map(|(position, bytes)| read_result(position, bytes, header.checks.len()))
-            .collect::<Result<_, _>>()?;
-        Ok(OpenBatch { header, results })
-    }
-}
-
 /// A batch whose results are the ones its header speaks of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenBatch {
@@ -164,16 +141,44 @@ impl OpenBatch {
 
 /// The bytes of each result in a payload, for proofs of single ones.
 pub fn split_results(payload: &[u8]) -> Result<Vec<&[u8]>, BatchFault> {
-    let mut results = Vec::new();
-    let mut rest = payload;
-    while !rest.is_empty() {
-        let at = payload.len() - rest.len();
-        let (result, after) = split_first(rest).ok_or(BatchFault::PayloadTorn { at })?;
-        results.push(result);
-        rest = after;
-        check_count(results.len())?;
+    Pieces::of(payload).collect()
+}
+
+/// The bytes of each result of a payload, or why there is no further one. After a fault there is
+/// nothing more.
+pub(crate) struct Pieces<'a> {
+    payload: &'a [u8],
+    rest: &'a [u8],
+    count: usize,
+}
+
+impl<'a> Pieces<'a> {
+    pub(crate) fn of(payload: &'a [u8]) -> Pieces<'a> {
+        Pieces { payload, rest: payload, count: 0 }
     }
-    Ok(results)
+
+    fn split_next(&mut self) -> Result<&'a [u8], BatchFault> {
+        let at = self.payload.len() - self.rest.len();
+        let (result, after) = split_first(self.rest).ok_or(BatchFault::PayloadTorn { at })?;
+        self.rest = after;
+        self.count += 1;
+        check_count(self.count).map(|_| result)
+    }
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Result<&'a [u8], BatchFault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let piece = self.split_next();
+        if piece.is_err() {
+            self.rest = &[];
+        }
+        Some(piece)
+    }
 }
 
 fn split_first(rest: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -202,23 +207,10 @@ fn check_count(got: usize) -> Result<u32, BatchFault> {
     Err(BatchFault::Count { expected: RESULTS_COUNT_MAX, got })
 }
 
-fn read_result(position: usize, bytes: &[u8], checks: usize) -> Result<CheckResult, BatchFault> {
-    let (expected, got) = (RESULT_BYTES_MAX, bytes.len());
-    if got > expected {
-        return Err(BatchFault::ResultTooLarge { position, expected, got });
-    }
-    let result =
-        CheckResult::decode(bytes).map_err(|fault| BatchFault::Result { position, fault })?;
-    if usize::from(result.check_index) >= checks {
-        let (expected, got) = (checks, result.check_index);
-        return Err(BatchFault::CheckIndex { position, expected, got });
-    }
-    Ok(result)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::header::Header;
     use crate::key_change::{KeyChange, KeyChangeKind};
     use crate::name::CheckName;
     use crate::outcome::{FailReason, Outcome};

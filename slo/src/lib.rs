@@ -28,6 +28,7 @@ mod spoken;
 // What an objective remembers and makes of it.
 mod burn;
 mod cell;
+mod cells;
 mod minutes;
 mod objective;
 mod report;
@@ -35,15 +36,17 @@ mod timeslice;
 
 // All of it together; how it is kept; how a stranger redoes it.
 mod changes;
+mod count;
 mod ledger;
 mod replay;
 mod row_values;
 mod rows;
 
 pub use burn::{BURN_WINDOWS, Burn};
+pub use count::{Counted, Run};
 pub use counts::Counts;
 pub use interval::Interval;
-pub use ledger::{Counted, Ignored, Ledger, Run, SeriesView};
+pub use ledger::{Ignored, Ledger, SeriesView};
 pub use limits::{ENROL_LEAD_MS, GRACE_MS, SPEC_LEAD_MS};
 pub use minutes::{Causes, Verdict};
 pub use objective::Budgeting;

@@ -39,20 +39,23 @@ impl Minutes {
         }
     }
 
-    pub fn count(&mut self, at_ms: u64, verdict: Verdict) {
-        let minute = minute_of(at_ms);
-        match verdict {
-            Verdict::Good => self.touch(at_ms).change(minute, |cell| cell.good += 1),
-            Verdict::Bad => self.touch(at_ms).change(minute, |cell| cell.bad += 1),
-            Verdict::Unknown(reason) => self.blame(at_ms, reason, 1),
+    /// Counts runs of one series, each at its instant: their hours are looked up once for all that
+    /// follow each other in one.
+    pub fn count_all(&mut self, runs: impl IntoIterator<Item = (u64, Verdict)>) {
+        let mut runs = runs.into_iter().peekable();
+        while let Some((first_ms, _)) = runs.peek().copied() {
+            let is_same_hour = |run: &(u64, Verdict)| run.0 / HOUR_MS == first_ms / HOUR_MS;
+            let hour = self.touch(first_ms);
+            while let Some((at_ms, verdict)) = runs.next_if(is_same_hour) {
+                hour.count(minute_of(at_ms), verdict);
+            }
         }
     }
 
     /// Adds a cause to runs of one minute that stay unknown.
     pub fn blame(&mut self, at_ms: u64, reason: UnknownReason, runs: u32) {
         if runs > 0 {
-            let cause = (minute_of(at_ms), reason);
-            *self.touch(at_ms).causes.entry(cause).or_default() += runs;
+            self.touch(at_ms).blame(minute_of(at_ms), reason, runs);
         }
     }
 
@@ -151,6 +154,18 @@ impl Default for Hour {
 }
 
 impl Hour {
+    fn count(&mut self, minute: u8, verdict: Verdict) {
+        match verdict {
+            Verdict::Good => self.change(minute, |cell| cell.good += 1),
+            Verdict::Bad => self.change(minute, |cell| cell.bad += 1),
+            Verdict::Unknown(reason) => self.blame(minute, reason, 1),
+        }
+    }
+
+    fn blame(&mut self, minute: u8, reason: UnknownReason, runs: u32) {
+        *self.causes.entry((minute, reason)).or_default() += runs;
+    }
+
     fn change(&mut self, minute: u8, change: impl Fn(&mut Cell)) {
         let mut delta = Cell::default();
         change(&mut delta);
@@ -225,7 +240,7 @@ mod tests {
         let mut cells = Minutes::default();
         for minute in 0..minutes {
             cells.expect(minute * MINUTE_MS, 1);
-            cells.count(minute * MINUTE_MS + 1, Verdict::Good);
+            cells.count_all([(minute * MINUTE_MS + 1, Verdict::Good)]);
         }
         cells
     }
@@ -244,7 +259,7 @@ mod tests {
     fn a_reported_unknown_is_a_cause_and_not_known() {
         let mut cells = steady(2);
         cells.expect(90_000, 1);
-        cells.count(90_000, Verdict::Unknown(UnknownReason::SpoolFull));
+        cells.count_all([(90_000, Verdict::Unknown(UnknownReason::SpoolFull))]);
         assert_eq!(cells.total(window(0, 2)).counts().unknown, 1);
         assert_eq!(cells.causes(window(1, 2)).get(&UnknownReason::SpoolFull), Some(&1));
         assert!(cells.causes(window(0, 1)).is_empty());
@@ -262,7 +277,7 @@ mod tests {
     #[test]
     fn an_hour_reads_back_and_refuses_less() {
         let mut cells = steady(30);
-        cells.count(5 * MINUTE_MS, Verdict::Unknown(UnknownReason::SkippedOverrun));
+        cells.blame(5 * MINUTE_MS, UnknownReason::SkippedOverrun, 1);
         let row = cells.hour(0).expect("hour 0 was touched").encode();
         assert_eq!(Hour::decode(&row).expect("own bytes").encode(), row);
         assert!(Hour::decode(&row[..row.len() - 1]).is_err());

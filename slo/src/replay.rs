@@ -5,7 +5,8 @@ use proofmark_evidence::{
 };
 use proofmark_spec::{Documents, Source, parse};
 
-use crate::ledger::{Ledger, Run};
+use crate::count::Run;
+use crate::ledger::Ledger;
 use crate::report::{SloReport, decode_reports};
 
 /// Feeds the leaves of a log, in order, to a ledger of its own, and holds every report that the

@@ -21,7 +21,7 @@ use proofmark_evidence::{Outcome, SilenceChange, UnknownReason};
 use proofmark_spec::Grid;
 
 use crate::assignment::Assignments;
-use crate::ledger::Counted;
+use crate::count::Counted;
 use crate::limits::{GRACE_MS, RECENT_RUNS, SILENT_AFTER_INTERVALS, SPOKEN_AHEAD_MS_MAX};
 use crate::spoken::{Spoken, Told, take_instant};
 
@@ -69,10 +69,13 @@ impl Series {
         if self.last.is_none_or(|last| last.scheduled_at_ms < run.scheduled_at_ms) {
             self.last = Some(run);
         }
+        self.dirty = true;
+        if self.spoken.go_on(run.scheduled_at_ms, &self.assignments) {
+            return Ok(None);
+        }
         let told = self.spoken.hear(run.scheduled_at_ms);
         let not_counted_yet = take_instant(&mut self.told_waiting, run.scheduled_at_ms);
         self.spoken.settle(self.recent.floor_ms, &self.assignments);
-        self.dirty = true;
         Ok(told.filter(|_| !not_counted_yet))
     }
 
@@ -136,9 +139,8 @@ impl Series {
     /// Takes the waiting runs that `as_of_ms` has passed. Of those, runs whose assignment ended
     /// before them after they were heard are handed out as refused.
     pub(crate) fn take_due(&mut self, as_of_ms: u64) -> Vec<Result<HeardRun, Counted>> {
-        let (due, waiting): (Vec<_>, Vec<_>) =
-            self.waiting.drain(..).partition(|run| run.scheduled_at_ms < as_of_ms);
-        self.waiting = waiting;
+        let is_due = |run: &mut HeardRun| run.scheduled_at_ms < as_of_ms;
+        let due: Vec<HeardRun> = self.waiting.extract_if(.., is_due).collect();
         self.dirty |= !due.is_empty();
         due.into_iter().map(|run| self.check_expected(run.scheduled_at_ms).map(|()| run)).collect()
     }

@@ -69,6 +69,21 @@ pub(crate) struct Spoken {
 }
 
 impl Spoken {
+    /// Notes a result of its own that comes right after the only span, as nearly all do: the same
+    /// as [`Spoken::hear`] and [`Spoken::settle`]. Returns whether it is such a one.
+    pub(crate) fn go_on(&mut self, at_ms: u64, assignments: &Assignments) -> bool {
+        let [span] = &mut self.spans[..] else { return false };
+        if span.told.is_some() || at_ms <= span.last_ms {
+            return false;
+        }
+        let between = Window { from_ms: span.last_ms + 1, until_ms: at_ms };
+        let goes_on = assignments.expected(between) == 0;
+        if goes_on {
+            span.last_ms = at_ms;
+        }
+        goes_on
+    }
+
     /// Notes a result of its own. Returns the reason that was told for the instant before.
     pub(crate) fn hear(&mut self, at_ms: u64) -> Option<UnknownReason> {
         let place = self.spans.partition_point(|span| span.last_ms < at_ms);
@@ -196,6 +211,31 @@ mod tests {
         assert_eq!(hear(&mut spoken, 20), Some(ASLEEP));
         assert_eq!(hear(&mut spoken, 20), None);
         assert_eq!(tell(&mut spoken, 0, 40, FULL), 0);
+    }
+
+    /// The short way for what comes right after the only span is the long way.
+    #[test]
+    fn going_on_is_hearing_and_settling() {
+        let assignments = assignments();
+        let stories: [&[(u64, u64)]; 4] = [&[], &[(0, 20)], &[(0, 20), (40, 50)], &[(7, 7)]];
+        for (story, at_ms) in stories.iter().flat_map(|story| (0..8).map(move |n| (story, n * 10)))
+        {
+            for told in [None, Some(ASLEEP)] {
+                let span = |(first_ms, last_ms): &(u64, u64)| Span {
+                    first_ms: *first_ms,
+                    last_ms: *last_ms,
+                    told,
+                };
+                let spans: Vec<_> = story.iter().map(span).collect();
+                let mut short = Spoken { settled_ms: None, spans };
+                let mut long = short.clone();
+                if short.go_on(at_ms, &assignments) {
+                    assert_eq!(long.hear(at_ms), None);
+                    long.settle(None, &assignments);
+                }
+                assert_eq!(short, long, "{story:?} and {at_ms}");
+            }
+        }
     }
 
     #[test]

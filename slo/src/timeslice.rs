@@ -69,8 +69,8 @@ mod tests {
         for (minute, &(good, bad, unknown)) in (0..).zip(runs) {
             let at_ms = minute * MINUTE_MS;
             minutes.expect(at_ms, good + bad + unknown);
-            (0..good).for_each(|_| minutes.count(at_ms, Verdict::Good));
-            (0..bad).for_each(|_| minutes.count(at_ms, Verdict::Bad));
+            (0..good).for_each(|_| minutes.count_all([(at_ms, Verdict::Good)]));
+            (0..bad).for_each(|_| minutes.count_all([(at_ms, Verdict::Bad)]));
         }
         minutes
     }

@@ -30,6 +30,10 @@ impl Window {
         Window { from_ms, until_ms: self.until_ms.min(other.until_ms).max(from_ms) }
     }
 
+    pub fn contains(self, at_ms: u64) -> bool {
+        (self.from_ms..self.until_ms).contains(&at_ms)
+    }
+
     pub fn is_empty(self) -> bool {
         self.from_ms >= self.until_ms
     }

@@ -1,10 +1,14 @@
 //! The checks, cheapest first; the signature before the results, so that only the agent itself can
 //! make us open them.
+//!
+//! This is the one place where the root over a batch's results is computed before it is evidence.
+//! Whoever applies the batch later, on any replica, checks the payload's digest, which the same
+//! signature covers: no other bytes can come under a header that was judged here.
 
 use std::sync::Arc;
 
 use proofmark_evidence::{
-    AgentName, BatchFault, BatchHeader, Hash, Header, KeyId, Leaf, LeafFault, OpenBatch, PublicKey,
+    AgentName, BatchFault, BatchHeader, BatchView, Hash, KeyId, Leaf, LeafFault, PublicKey,
     SealedBatch,
 };
 
@@ -71,19 +75,15 @@ pub fn admit(
 ) -> Result<Admitted, AdmissionFault> {
     check_size(payload)?;
     let leaf = Leaf::parse(leaf).map_err(BatchFault::from)?;
-    let header = batch_header(&leaf)?;
-    check_names(&header, agent, standing, log_id)?;
-    check_signature(&leaf, standing)?;
     let batch = SealedBatch { leaf, payload: payload.into() };
-    let open = batch.open()?;
-    check_time(&open, now_ms)?;
-    Ok(Admitted {
-        epoch: header.epoch,
-        seq_first: header.seq_first,
-        seq_end: header.seq_end(),
-        leaf: batch.leaf,
-        payload: batch.payload,
-    })
+    let reader = batch.reader()?;
+    check_names(reader.header(), agent, standing, log_id)?;
+    check_signature(&batch.leaf, standing)?;
+    let proven = reader.prove()?;
+    check_time(&proven, now_ms)?;
+    let (epoch, seq_first) = (proven.header.epoch, proven.header.seq_first);
+    let seq_end = proven.header.seq_end();
+    Ok(Admitted { epoch, seq_first, seq_end, leaf: batch.leaf, payload: batch.payload })
 }
 
 fn check_size(payload: &[u8]) -> Result<(), AdmissionFault> {
@@ -92,13 +92,6 @@ fn check_size(payload: &[u8]) -> Result<(), AdmissionFault> {
             Err(AdmissionFault::PayloadTooLarge { limit_bytes: PAYLOAD_BYTES_MAX, got_bytes })
         }
         _ => Ok(()),
-    }
-}
-
-fn batch_header(leaf: &Leaf) -> Result<BatchHeader, AdmissionFault> {
-    match leaf.header().map_err(BatchFault::from)? {
-        Header::Batch(header) => Ok(header),
-        _ => Err(BatchFault::Kind { got: leaf.kind() }.into()),
     }
 }
 
@@ -127,9 +120,9 @@ fn check_signature(leaf: &Leaf, standing: &Standing) -> Result<(), AdmissionFaul
 }
 
 /// Nothing may be scheduled in the future: it would count before it is due.
-fn check_time(open: &OpenBatch, now_ms: u64) -> Result<(), AdmissionFault> {
-    let newest = open.results.iter().map(|result| open.scheduled_at_ms(result)).max();
-    let got_ms = newest.unwrap_or(open.header.base_time_ms).saturating_sub(now_ms);
+fn check_time(batch: &BatchView<'_>, now_ms: u64) -> Result<(), AdmissionFault> {
+    let newest = batch.results.iter().map(|result| batch.scheduled_at_ms(result)).max();
+    let got_ms = newest.unwrap_or(batch.header.base_time_ms).saturating_sub(now_ms);
     match got_ms > FUTURE_MS_MAX {
         true => Err(AdmissionFault::ClockAhead { limit_ms: FUTURE_MS_MAX, got_ms }),
         false => Ok(()),

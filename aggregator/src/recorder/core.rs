@@ -2,7 +2,7 @@
 //! it between any two steps.
 
 use proofmark_evidence::{
-    Checkpoint, Cosignature, Hash, Header, Leaf, LeafFault, LogWriter, SigningKey, WriterFault,
+    BatchSpan, Checkpoint, Cosignature, Hash, Leaf, LeafFault, LogWriter, SigningKey, WriterFault,
     cosign, log_signature_line,
 };
 
@@ -14,7 +14,6 @@ use crate::clock::Clock;
 use crate::command::Command;
 use crate::limits::SEAL_REFUSED_LOG_MS;
 use crate::state::{Effect, NewLeaf};
-use crate::tables::IndexedBatch;
 
 /// Why the recorder cannot go on. The process stops: what it knows of its disk is worth nothing.
 #[derive(Debug, thiserror::Error)]
@@ -141,10 +140,7 @@ impl Core {
 
     /// A broken index stops lookups and saves, never the evidence.
     fn index_leaf(&mut self, index: u64, leaf: &Leaf) {
-        let batch = match leaf.header() {
-            Ok(Header::Batch(header)) => Some(IndexedBatch::of(&header)),
-            _ => None,
-        };
+        let batch = BatchSpan::of(leaf);
         if let Err(fault) = self.index.take_leaf(index, batch.as_ref()) {
             tracing::error!(slug = fault.slug(), %fault, index, "result index is broken");
         }

@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use proofmark_evidence::{LogWriter, SigningKey, TileSource};
+use proofmark_evidence::{BatchSpan, LogWriter, SigningKey, TileSource};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::command::Command;
 use crate::limits::RECORDER_TASKS_MAX;
 use crate::state::{Effect, State};
-use crate::tables::{IndexedBatch, ResultIndex, TablesFault};
+use crate::tables::{ResultIndex, TablesFault};
 
 pub use self::core::{Core, RecorderFault};
 pub use health::{Divergence, Health};
@@ -60,11 +60,11 @@ pub trait LeafIndex: Send {
     ///
     /// # Errors
     /// Lookups are broken until the next start; the evidence is not.
-    fn take_leaf(&self, leaf_index: u64, batch: Option<&IndexedBatch>) -> Result<(), TablesFault>;
+    fn take_leaf(&self, leaf_index: u64, batch: Option<&BatchSpan>) -> Result<(), TablesFault>;
 }
 
 impl LeafIndex for ResultIndex {
-    fn take_leaf(&self, leaf_index: u64, batch: Option<&IndexedBatch>) -> Result<(), TablesFault> {
+    fn take_leaf(&self, leaf_index: u64, batch: Option<&BatchSpan>) -> Result<(), TablesFault> {
         ResultIndex::take_leaf(self, leaf_index, batch)
     }
 }

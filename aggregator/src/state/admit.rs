@@ -5,8 +5,7 @@
 
 use std::sync::Arc;
 
-use proofmark_evidence::{Hash, Leaf, OpenBatch, SealedBatch};
-use proofmark_slo::Run;
+use proofmark_evidence::{BatchView, Hash, Leaf, SealedBatch};
 
 use super::dedupe::{RecentBatch, Verdict};
 use super::effect::{Effect, NewLeaf};
@@ -15,10 +14,12 @@ use crate::command::{Refusal, Reply};
 use crate::limits::CLOCK_AHEAD_MS_MAX;
 
 impl State {
-    /// The signature was checked by admission against the key that is checked here by its id.
+    /// Admission has checked the signature, against the key that is checked here by its id, and the
+    /// root over the results. That these are the results it saw is checked here, by their digest:
+    /// bytes that changed on the way are refused by every replica alike.
     pub(super) fn admit(&mut self, leaf: &Leaf, payload: &Arc<[u8]>) -> Applied {
         let sealed = SealedBatch { leaf: leaf.clone(), payload: payload.clone() };
-        let batch = sealed.open();
+        let batch = sealed.read();
         let batch = batch.map_err(|fault| Refusal::BatchMalformed { fault: fault.to_string() })?;
         self.check_log(batch.header.log_id)?;
         let header_hash = leaf.header_hash();
@@ -42,17 +43,15 @@ impl State {
         Effect::Append { index, leaf, payload }
     }
 
-    fn accept(&mut self, batch: &OpenBatch, header_hash: Hash, leaf_index: u64) {
+    fn accept(&mut self, batch: &BatchView<'_>, header_hash: Hash, leaf_index: u64) {
         let header = &batch.header;
         let (seq_first, seq_end) = (header.seq_first, header.seq_end());
         let recent = RecentBatch { seq_first, seq_end, header_hash, leaf_index };
         self.agents.accept(&header.agent, recent, self.head.stamped_at_ms);
         self.failures.take_batch(batch, leaf_index);
-        for result in &batch.results {
-            // What is not counted (off the grid, too old) is evidence all the same; the ledger
-            // keeps the number of such runs by reason.
-            self.ledger.count(&Run::of(batch, result));
-        }
+        // What is not counted (off the grid, too old) is evidence all the same; the ledger keeps
+        // the number of such runs by reason.
+        self.ledger.count_batch(batch);
     }
 
     fn check_log(&self, got: Hash) -> Result<(), Refusal> {
@@ -61,7 +60,7 @@ impl State {
     }
 
     /// Runs of the far future would wait in the ledger for as long.
-    fn check_clock(&self, batch: &OpenBatch) -> Result<(), Refusal> {
+    fn check_clock(&self, batch: &BatchView<'_>) -> Result<(), Refusal> {
         let scheduled = batch.results.iter().map(|result| batch.scheduled_at_ms(result));
         let newest = scheduled.max().unwrap_or(0);
         let got_ms = newest.saturating_sub(self.head.stamped_at_ms);

@@ -2,8 +2,8 @@
 
 use proofmark_evidence::limits::{DETAIL_BYTES_MAX, LABEL_BYTES_MAX, TARGET_BYTES_MAX};
 use proofmark_evidence::{
-    ByteReader, ByteWriter, CheckName, CheckResult, DecodeFault, FailReason, OpenBatch, Outcome,
-    ResultId,
+    BatchView, ByteReader, ByteWriter, CheckName, DecodeFault, FailReason, Outcome, ResultId,
+    ResultView,
 };
 
 use super::row::{Row, Table};
@@ -40,9 +40,10 @@ impl Failures {
     }
 
     /// Takes the failing results of an accepted batch.
-    pub(super) fn take_batch(&mut self, batch: &OpenBatch, leaf_index: u64) {
-        for (id, result) in batch.named_results() {
+    pub(super) fn take_batch(&mut self, batch: &BatchView<'_>, leaf_index: u64) {
+        for (position, result) in (0..).zip(&batch.results) {
             if let Outcome::Fail(reason) = result.outcome {
+                let id = batch.header.result_id(position);
                 self.push(failure_of(batch, id, result, reason, leaf_index));
             }
         }
@@ -74,9 +75,9 @@ impl Failures {
 }
 
 fn failure_of(
-    batch: &OpenBatch,
+    batch: &BatchView<'_>,
     id: ResultId,
-    result: &CheckResult,
+    result: &ResultView<'_>,
     reason: FailReason,
     leaf_index: u64,
 ) -> Failure {
@@ -88,7 +89,7 @@ fn failure_of(
         scheduled_at_ms: batch.scheduled_at_ms(result),
         reason,
         duration_us: result.duration_us,
-        detail: result.detail.clone(),
+        detail: result.detail.to_owned(),
         leaf_index,
     }
 }

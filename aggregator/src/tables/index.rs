@@ -3,29 +3,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proofmark_evidence::{
-    AgentName, BatchHeader, ByteReader, ByteWriter, Header, LogReader, ReaderFault, ResultId,
+    AgentName, BatchSpan, ByteReader, ByteWriter, LogReader, ReaderFault, ResultId,
 };
 
 use super::manifest::IndexMark;
 use super::{TablesFault, guarded, sealed};
-
-/// One batch as the index knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IndexedBatch {
-    pub agent: AgentName,
-    pub epoch: u64,
-    pub seq_first: u64,
-    /// Exclusive.
-    pub seq_end: u64,
-}
-
-impl IndexedBatch {
-    pub fn of(header: &BatchHeader) -> Self {
-        let agent = header.agent.clone();
-        let (epoch, seq_first, seq_end) = (header.epoch, header.seq_first, header.seq_end());
-        Self { agent, epoch, seq_first, seq_end }
-    }
-}
 
 /// Why the index could not be built from the evidence.
 #[derive(Debug, thiserror::Error)]
@@ -64,11 +46,7 @@ impl ResultIndex {
     ///
     /// # Errors
     /// A leaf was left out, or sled failed: the index is broken until the next start.
-    pub fn take_leaf(
-        &self,
-        leaf_index: u64,
-        batch: Option<&IndexedBatch>,
-    ) -> Result<(), TablesFault> {
+    pub fn take_leaf(&self, leaf_index: u64, batch: Option<&BatchSpan>) -> Result<(), TablesFault> {
         let mut progress = self.progress();
         if progress.is_broken || leaf_index < progress.mark.covered {
             return Ok(());
@@ -82,7 +60,7 @@ impl ResultIndex {
         &self,
         mark: &mut IndexMark,
         leaf_index: u64,
-        batch: Option<&IndexedBatch>,
+        batch: Option<&BatchSpan>,
     ) -> Result<(), TablesFault> {
         if leaf_index != mark.covered {
             return Err(gap(mark.covered, leaf_index));
@@ -102,11 +80,7 @@ impl ResultIndex {
     pub fn rebuild(&self, reader: &LogReader) -> Result<(), RebuildFault> {
         for published in reader.leaves(self.covered()..reader.size()) {
             let published = published?;
-            let batch = match published.leaf.header() {
-                Ok(Header::Batch(header)) => Some(IndexedBatch::of(&header)),
-                _ => None,
-            };
-            self.take_leaf(published.index, batch.as_ref())?;
+            self.take_leaf(published.index, BatchSpan::of(&published.leaf).as_ref())?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-pub use index::{IndexedBatch, RebuildFault, ResultIndex};
+pub use index::{RebuildFault, ResultIndex};
 use manifest::{MANIFEST_KEY, Manifest};
 pub use proofmark_slo::RowChange;
 

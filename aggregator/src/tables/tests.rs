@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use proofmark_evidence::{AgentName, ResultId};
+use proofmark_evidence::{AgentName, BatchSpan, ResultId};
 use tempfile::TempDir;
 
 use super::*;
@@ -39,8 +39,8 @@ fn rows(rows: &[(&str, &str)]) -> Vec<(Vec<u8>, Vec<u8>)> {
     rows.iter().map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
 }
 
-fn batch(seq_first: u64, seq_end: u64) -> IndexedBatch {
-    IndexedBatch { agent: AgentName::parse("web-1").unwrap(), epoch: 1, seq_first, seq_end }
+fn batch(seq_first: u64, seq_end: u64) -> BatchSpan {
+    BatchSpan { agent: AgentName::parse("web-1").unwrap(), epoch: 1, seq_first, seq_end }
 }
 
 fn leaf_of(index: &ResultIndex, seq: u64) -> Option<u64> {

@@ -1,5 +1,6 @@
 //! The ledger as its users meet it: stories in, reports out; and against a recount without cells.
 
+mod batches;
 mod order;
 mod recount;
 mod replay;
