@@ -46,14 +46,17 @@ pub const DRAIN_WRITES_MS_MAX: u64 = 10_000;
 
 // Consensus. Sizes are of encoded bytes unless said otherwise.
 
-/// One tick of the Raft clock, in milliseconds.
-pub const RAFT_TICK_MS: u64 = 100;
+/// One tick of the Raft clock, in milliseconds. Fine enough that a lost leader is missed soon; a
+/// tick wakes one thread and costs some microseconds.
+pub const RAFT_TICK_MS: u64 = 50;
 
-/// Ticks without a leader's word before a replica asks for votes; each wait is drawn between this
-/// and twice this. Election takes one to two seconds.
+/// Ticks without a leader's word before a replica may ask for votes: half a second. The voters take
+/// turns two ticks apart (`consensus/election.rs`), so a new leader is there after 0.55 to 0.75 s.
+/// Shorter is not better: on a machine with more work than cores a word of the leader may come 100
+/// to 200 ms late, and an election then costs more than it brings.
 pub const ELECTION_TICKS: usize = 10;
 
-/// Ticks between a leader's heartbeats: five may be lost before anybody doubts it.
+/// Ticks between a leader's heartbeats: four may be lost before anybody doubts it.
 pub const HEARTBEAT_TICKS: usize = 2;
 
 /// How much a term may rise in one peer's message. Real terms rise by one an election. Beyond, the
@@ -88,8 +91,40 @@ pub const ENTRY_COMMANDS_BYTES_MAX: usize = 1 << 20;
 /// When a caller told `Busy` should come back, in milliseconds: a few group commits later.
 pub const BUSY_RETRY_MS: u64 = 50;
 
-/// When a caller should come back who was told that nobody leads: about one election.
-pub const NO_LEADER_RETRY_MS: u64 = RAFT_TICK_MS * ELECTION_TICKS as u64;
+/// How long an offer of leadership may stand, in milliseconds: after one election timeout the
+/// leader takes it back. Reached: whoever made it goes on without.
+pub const LEADERSHIP_OFFER_MS: u64 = RAFT_TICK_MS * ELECTION_TICKS as u64;
+
+/// When a caller should come back who was told that nobody leads, in milliseconds. An election
+/// takes about three times as long; its callers should not wait much longer than it does.
+pub const NO_LEADER_RETRY_MS: u64 = 200;
+
+/// Members of the group, voters and learners. A majority of more than that is slower than the
+/// network between them is worth. Reached: a change that adds one is refused.
+pub const MEMBERS_MAX: usize = 32;
+
+/// What describes a snapshot to those who fetch it, in bytes: it travels in one Raft message.
+/// Longer: the message is refused (`snapshot_meta`).
+pub const SNAPSHOT_DESCRIPTOR_BYTES_MAX: usize = 4_096;
+
+/// Ticks that a peer may take for a snapshot before it is asked where it stands (ten seconds).
+/// Reached: it is offered the newest one, if it still needs one; what it has fetched it keeps.
+pub const SNAPSHOT_TICKS_MAX: u64 = 200;
+
+/// Reads about which a leader asks its majority at once. Each is one question for all that waited
+/// on one replica, so a handful is usual. Reached: further ones are dropped, and asked again.
+pub const READS_PENDING_MAX: usize = 256;
+
+/// Callers waiting for the same read index on one replica. Reached: `Busy`.
+pub const READS_WAITING_MAX: usize = 4_096;
+
+/// Ticks after which an unanswered read is asked again under another name: raft drops it in silence
+/// when there is no leader, and with every lost message.
+pub const READ_RETRY_TICKS: u64 = 4;
+
+/// How long a caller waits for a read index, in milliseconds: some elections. Reached: it is told
+/// that nobody answered, and may read what is here if stale will do.
+pub const READ_MS_MAX: u64 = 3_000;
 
 /// Peers' messages waiting for the raft thread, in number and in bytes. It takes all that waits
 /// before it looks at the output, so this also bounds one round. Reached: messages are dropped and
@@ -111,7 +146,7 @@ pub const LOG_TAIL_BYTES_MAX: usize = 64 << 20;
 
 /// Ticks that one flush of the Raft log may take (ten seconds). Reached: the process aborts, so
 /// that a replica with a working disk can lead.
-pub const LOG_STALL_TICKS_MAX: u64 = 100;
+pub const LOG_STALL_TICKS_MAX: u64 = 200;
 
 /// One file of the Raft log, in bytes. Reached: the next record begins a new file.
 pub const LOG_FILE_BYTES: u64 = 64 << 20;

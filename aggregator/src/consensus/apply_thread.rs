@@ -6,14 +6,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use raft::eraftpb::Entry;
+use raft::eraftpb::{Entry, EntryType};
 
 use super::Applier;
-use super::driver::Position;
 use super::inbox::Inbox;
 use super::mailbox::Mailbox;
+use super::snapshot::{Position, SnapshotMeta};
 use super::storage::{LogSource, entry_bytes};
 use super::waiters::Waiters;
+use crate::command::Reply;
 use crate::limits::{APPLY_BACKLOG_BYTES_MAX, COMMITTED_BYTES_PER_READY_MAX};
 
 /// Committed entries that wait. When the applier is slow, later ones are left out here and read
@@ -22,6 +23,8 @@ use crate::limits::{APPLY_BACKLOG_BYTES_MAX, COMMITTED_BYTES_PER_READY_MAX};
 pub(crate) struct ApplyQueue {
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// Comes before the entries.
+    install: Option<SnapshotMeta>,
     /// Everything up to here is committed; 0: no news.
     committed: u64,
     pub(crate) stop: bool,
@@ -36,6 +39,14 @@ impl ApplyQueue {
                 self.entries.push_back(entry);
             }
         }
+    }
+
+    /// What waited is part of the snapshot: it is not applied any more.
+    pub(crate) fn push_install(&mut self, meta: SnapshotMeta) {
+        self.entries.clear();
+        self.bytes = 0;
+        self.committed = meta.position.index;
+        self.install = Some(meta);
     }
 }
 
@@ -56,8 +67,13 @@ impl<A: Applier, S: LogSource> ApplyThread<A, S> {
     pub(crate) fn run(mut self) -> A {
         loop {
             let queue = self.queue.take(|queue| queue.stop || queue.committed > 0);
+            if let Some(meta) = queue.install {
+                self.install(&meta);
+            }
             for entry in queue.entries {
-                self.catch_up(entry.index);
+                if !self.catch_up(entry.index) {
+                    break;
+                }
                 self.apply(&entry);
             }
             self.catch_up(queue.committed + 1);
@@ -68,29 +84,50 @@ impl<A: Applier, S: LogSource> ApplyThread<A, S> {
         }
     }
 
-    /// Applies from the log what the queue had no room for, up to `end` (exclusive).
-    fn catch_up(&mut self, end: u64) {
+    /// Applies from the log what the queue had no room for, up to `end` (exclusive). `false`: the
+    /// log starts over after a snapshot, which comes next and holds all of it.
+    fn catch_up(&mut self, end: u64) -> bool {
         while self.next < end {
-            let entries = self
-                .source
-                .fetch(self.next, end, COMMITTED_BYTES_PER_READY_MAX)
-                .expect("committed entries are durable; a log that lost them must end the process");
-            entries.iter().for_each(|entry| self.apply(entry));
+            match self.source.fetch(self.next, end, COMMITTED_BYTES_PER_READY_MAX) {
+                Ok(entries) => entries.iter().for_each(|entry| self.apply(entry)),
+                Err(unreadable) if unreadable.is_gone => return false,
+                // Durable and committed: a log that lost them must end the process.
+                Err(unreadable) => panic!("{unreadable}"),
+            }
         }
+        true
     }
 
     fn apply(&mut self, entry: &Entry) {
         assert_eq!(entry.index, self.next, "committed entries come without gaps");
-        let replies = self.applier.apply(entry.index, &entry.data);
+        let replies = match entry.get_entry_type() {
+            EntryType::EntryNormal => self.applier.apply(entry.index, &entry.data),
+            EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => self.apply_change(entry),
+        };
         self.next += 1;
         self.waiters.resolve(Position { index: entry.index, term: entry.term }, replies);
+    }
+
+    /// Raft is told before it hears that the entry is applied, and before the proposer does.
+    fn apply_change(&mut self, entry: &Entry) -> Vec<Reply> {
+        let (replies, after) = self.applier.apply_change(entry.index, &entry.context);
+        self.inbox.post(|inbox| inbox.changed.push((entry.index, after)));
+        replies
+    }
+
+    fn install(&mut self, meta: &SnapshotMeta) {
+        self.applier.install(meta);
+        let got = self.applier.membership();
+        assert_eq!(got.as_ref(), Some(&meta.membership), "the snapshot's members, and the state's");
+        self.next = meta.position.index + 1;
+        self.inbox.post(|inbox| inbox.installed = meta.position.index);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::Reply;
+    use crate::consensus::membership::Membership;
     use crate::consensus::storage::LogUnreadable;
 
     /// A log whose entry at each index holds that index.
@@ -110,6 +147,19 @@ mod tests {
         fn apply(&mut self, index: u64, _: &[u8]) -> Vec<Reply> {
             self.0.push(index);
             Vec::new()
+        }
+
+        fn apply_change(&mut self, index: u64, _: &[u8]) -> (Vec<Reply>, Option<Membership>) {
+            self.0.push(index);
+            (Vec::new(), Some(Membership::of_voters([index])))
+        }
+
+        fn install(&mut self, snapshot: &SnapshotMeta) {
+            self.0.push(1_000 + snapshot.position.index);
+        }
+
+        fn membership(&self) -> Option<Membership> {
+            Some(Membership::of_voters([1]))
         }
     }
 

@@ -3,9 +3,11 @@
 //! rust-protobuf 2 never parses bytes that came from a network: prost does, with its limits, and
 //! what it gives is copied here. Entry data is shared, not copied.
 
-use proofmark_proto::{RaftEntry, RaftMessage};
+use proofmark_proto::{RaftConfState, RaftEntry, RaftMessage, RaftSnapshot, RaftSnapshotMetadata};
 use protobuf::ProtobufEnum as _;
-use raft::eraftpb::{Entry, EntryType, Message, MessageType};
+use raft::eraftpb::{
+    ConfState, Entry, EntryType, Message, MessageType, Snapshot, SnapshotMetadata,
+};
 
 /// Why a peer's message cannot become one of raft's. The peer runs another version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,12 +16,11 @@ pub(crate) enum ConvertFault {
     MessageType { got: u32 },
     #[error("entry type {got} is not one of raft's")]
     EntryType { got: u32 },
-    #[error("snapshots are not supported yet")]
-    Snapshot,
+    #[error("a snapshot without {what}")]
+    Snapshot { what: &'static str },
 }
 
-/// To the wire. Raft's bookkeeping for its own serializer stays behind, and so would a snapshot:
-/// none is ever made here.
+/// To the wire. Raft's bookkeeping for its own serializer stays behind.
 pub(crate) fn to_wire(message: Message) -> RaftMessage {
     RaftMessage {
         msg_type: message.msg_type.value().unsigned_abs(),
@@ -31,7 +32,7 @@ pub(crate) fn to_wire(message: Message) -> RaftMessage {
         entries: message.entries.into_iter().map(entry_to_wire).collect(),
         commit: message.commit,
         commit_term: message.commit_term,
-        snapshot: None,
+        snapshot: message.snapshot.into_option().map(snapshot_to_wire),
         request_snapshot: message.request_snapshot,
         reject: message.reject,
         reject_hint: message.reject_hint,
@@ -43,9 +44,7 @@ pub(crate) fn to_wire(message: Message) -> RaftMessage {
 
 /// From the wire: every field is one that raft knows, whatever its value; `guard` judges those.
 pub(crate) fn from_wire(message: RaftMessage) -> Result<Message, ConvertFault> {
-    if message.snapshot.is_some() {
-        return Err(ConvertFault::Snapshot);
-    }
+    let snapshot = message.snapshot.map(snapshot_from_wire).transpose()?;
     let entries: Result<Vec<Entry>, _> = message.entries.into_iter().map(entry_from_wire).collect();
     Ok(Message {
         msg_type: message_type(message.msg_type)?,
@@ -57,6 +56,7 @@ pub(crate) fn from_wire(message: RaftMessage) -> Result<Message, ConvertFault> {
         entries: entries?.into(),
         commit: message.commit,
         commit_term: message.commit_term,
+        snapshot: snapshot.into(),
         request_snapshot: message.request_snapshot,
         reject: message.reject,
         reject_hint: message.reject_hint,
@@ -90,6 +90,42 @@ fn entry_from_wire(entry: RaftEntry) -> Result<Entry, ConvertFault> {
     })
 }
 
+fn snapshot_to_wire(snapshot: Snapshot) -> RaftSnapshot {
+    let metadata = snapshot.metadata.unwrap_or_default();
+    let state = metadata.conf_state.unwrap_or_default();
+    let conf_state = RaftConfState {
+        voters: state.voters,
+        learners: state.learners,
+        voters_outgoing: state.voters_outgoing,
+        learners_next: state.learners_next,
+        auto_leave: state.auto_leave,
+    };
+    let (index, term) = (metadata.index, metadata.term);
+    let metadata = RaftSnapshotMetadata { conf_state: Some(conf_state), index, term };
+    RaftSnapshot { data: snapshot.data, metadata: Some(metadata) }
+}
+
+fn snapshot_from_wire(snapshot: RaftSnapshot) -> Result<Snapshot, ConvertFault> {
+    let metadata = snapshot.metadata.ok_or(ConvertFault::Snapshot { what: "metadata" })?;
+    let state = metadata.conf_state.ok_or(ConvertFault::Snapshot { what: "members" })?;
+    let conf_state = ConfState {
+        voters: state.voters,
+        learners: state.learners,
+        voters_outgoing: state.voters_outgoing,
+        learners_next: state.learners_next,
+        auto_leave: state.auto_leave,
+        ..ConfState::default()
+    };
+    let metadata = SnapshotMetadata {
+        conf_state: Some(conf_state).into(),
+        index: metadata.index,
+        term: metadata.term,
+        ..SnapshotMetadata::default()
+    };
+    let metadata = Some(metadata).into();
+    Ok(Snapshot { data: snapshot.data, metadata, ..Snapshot::default() })
+}
+
 fn message_type(got: u32) -> Result<MessageType, ConvertFault> {
     let known = i32::try_from(got).ok().and_then(MessageType::from_i32);
     known.ok_or(ConvertFault::MessageType { got })
@@ -103,7 +139,6 @@ fn entry_type(got: u32) -> Result<EntryType, ConvertFault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proofmark_proto::RaftSnapshot;
     use proptest::prelude::*;
     use prost::Message as _;
 
@@ -123,12 +158,36 @@ mod tests {
         )
     }
 
+    fn any_snapshot() -> impl Strategy<Value = Snapshot> {
+        let ids = || prop::collection::vec(any::<u64>(), 0..4);
+        let data = prop::collection::vec(any::<u8>(), 0..9);
+        ([ids(), ids(), ids(), ids()], any::<(u64, u64, bool)>(), data).prop_map(
+            |([voters, learners, voters_outgoing, learners_next], (index, term, auto), data)| {
+                let conf_state = ConfState {
+                    voters,
+                    learners,
+                    voters_outgoing,
+                    learners_next,
+                    auto_leave: auto,
+                    ..ConfState::default()
+                };
+                let conf_state = Some(conf_state).into();
+                let metadata =
+                    SnapshotMetadata { conf_state, index, term, ..SnapshotMetadata::default() };
+                let metadata = Some(metadata).into();
+                Snapshot { data: data.into(), metadata, ..Snapshot::default() }
+            },
+        )
+    }
+
     fn any_message() -> impl Strategy<Value = Message> {
         let kinds = prop::sample::select(MessageType::values());
         let entries = prop::collection::vec(any_entry(), 0..4);
         let context = prop::collection::vec(any::<u8>(), 0..9);
-        (kinds, any::<[u64; 10]>(), entries, context, any::<bool>(), any::<i64>()).prop_map(
-            |(msg_type, n, entries, context, reject, priority)| Message {
+        let parts = (kinds, any::<[u64; 10]>(), entries, context, any::<bool>(), any::<i64>());
+        (parts, prop::option::of(any_snapshot())).prop_map(
+            |((msg_type, n, entries, context, reject, priority), snapshot)| Message {
+                snapshot: snapshot.into(),
                 msg_type,
                 to: n[0],
                 from: n[1],
@@ -176,6 +235,6 @@ mod tests {
         assert_eq!(from_wire(unknown), Err(ConvertFault::EntryType { got: u32::MAX }));
         let snapshot = Some(RaftSnapshot::default());
         let unknown = RaftMessage { snapshot, ..RaftMessage::default() };
-        assert_eq!(from_wire(unknown), Err(ConvertFault::Snapshot));
+        assert_eq!(from_wire(unknown), Err(ConvertFault::Snapshot { what: "metadata" }));
     }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::driver::{Driver, DriverConfig, Entry, HardState, Message, Output, WriteTask};
+use super::membership::Membership;
 use super::storage::{LogSource, LogUnreadable, RecoveredLog};
 
 const VOTERS: [u64; 3] = [1, 2, 3];
@@ -66,7 +67,8 @@ impl Disk {
     fn recover(&self) -> RecoveredLog {
         let platter = self.0.borrow();
         let last_index = platter.entries.len() as u64;
-        RecoveredLog { hard_state: platter.hard_state.clone(), voters: VOTERS.to_vec(), last_index }
+        let hard_state = platter.hard_state.clone();
+        RecoveredLog { hard_state, voters: VOTERS.to_vec(), last_index, ..RecoveredLog::default() }
     }
 }
 
@@ -135,7 +137,9 @@ impl Stage {
 
     fn start(&mut self, id: u64) {
         let node = self.node(id);
-        let config = DriverConfig { node_id: id, applied: 0, jitter_seed: 7, tail_bytes_max: 0 };
+        let membership = Membership::of_voters(VOTERS);
+        let config =
+            DriverConfig { node_id: id, applied: 0, membership, jitter_seed: 7, tail_bytes_max: 0 };
         node.driver = Some(Driver::new(&config, node.disk.clone(), node.disk.recover()).unwrap());
         self.drain(id);
     }

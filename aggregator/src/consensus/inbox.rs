@@ -5,10 +5,13 @@ use std::collections::{BTreeSet, VecDeque};
 use raft::eraftpb::{Message, MessageType};
 use tokio::sync::oneshot;
 
-use super::ProposalOutcome;
 use super::budget::Permit;
+use super::driver::{ChangeRefused, TransferRefused};
+use super::membership::{Membership, MembershipChange};
+use super::snapshot::{Position, SnapshotMeta};
 use super::storage::entry_bytes;
-use crate::limits::{PEER_MESSAGES_BYTES_MAX, PEER_MESSAGES_MAX};
+use super::{ProposalOutcome, ReadRefused};
+use crate::limits::{PEER_MESSAGES_BYTES_MAX, PEER_MESSAGES_MAX, READS_WAITING_MAX};
 
 /// Everything that can happen to a replica, except the passing of time.
 #[derive(Default)]
@@ -23,6 +26,22 @@ pub(crate) struct Inbox {
     pub(crate) persisted: u64,
     /// The newest applied index; 0: no news.
     pub(crate) applied: u64,
+    /// What the state said of changes of the membership at or below `applied`, in order.
+    pub(crate) changed: Vec<(u64, Option<Membership>)>,
+    /// Where the snapshot ends that the state has become; 0: no news.
+    pub(crate) installed: u64,
+    /// A newer snapshot that is durable here.
+    pub(crate) snapshot_made: Option<SnapshotMeta>,
+    /// A snapshot of another replica, durable here, to become the state.
+    pub(crate) install: Option<SnapshotMeta>,
+    /// The log may be let go of up to here.
+    pub(crate) compact: Option<Position>,
+    /// Changes of the membership to propose. Bounded by the budget: each holds a permit.
+    pub(crate) changes: VecDeque<ChangeProposal>,
+    /// Who waits for a read index.
+    pub(crate) reads: Vec<ReadReply>,
+    /// To whom leadership is to be offered, and who wants to know.
+    pub(crate) transfer: Option<(u64, oneshot::Sender<Result<(), TransferRefused>>)>,
     /// Leadership is to be offered to another replica, if it is held.
     pub(crate) hand_over: bool,
     /// Leadership is never to be sought or taken again.
@@ -39,6 +58,17 @@ pub(crate) struct Proposal {
     pub(crate) permit: Permit,
 }
 
+/// A change of the membership, and the command by which the state decides it.
+pub(crate) struct ChangeProposal {
+    pub(crate) change: MembershipChange,
+    pub(crate) proposal: Proposal,
+    /// Instead of an outcome, when nothing was appended.
+    pub(crate) refused: oneshot::Sender<ChangeRefused>,
+}
+
+/// Who waits for a read index.
+pub(crate) type ReadReply = oneshot::Sender<Result<u64, ReadRefused>>;
+
 impl Proposal {
     /// Tells the proposer what became of it. A proposer that no longer listens is no fault.
     pub(crate) fn answer(self, outcome: ProposalOutcome) {
@@ -54,6 +84,13 @@ impl Inbox {
             || self.stand_down
             || self.persisted > 0
             || self.applied > 0
+            || self.installed > 0
+            || self.snapshot_made.is_some()
+            || self.install.is_some()
+            || self.compact.is_some()
+            || self.transfer.is_some()
+            || !self.changes.is_empty()
+            || !self.reads.is_empty()
             || !self.proposals.is_empty()
             || !self.messages.is_empty()
             || !self.unreachable.is_empty()
@@ -68,9 +105,30 @@ impl Inbox {
         Ok(())
     }
 
-    /// The raft thread's last visit.
+    /// As [`Inbox::push_proposal`].
+    pub(crate) fn push_change(&mut self, change: ChangeProposal) -> Result<(), Proposal> {
+        if self.closed {
+            return Err(change.proposal);
+        }
+        self.changes.push_back(change);
+        Ok(())
+    }
+
+    /// Takes a reader, or gives it back because there are too many, or nobody would answer.
+    pub(crate) fn push_read(&mut self, reader: ReadReply) -> Result<(), ReadReply> {
+        if self.closed || self.reads.len() >= READS_WAITING_MAX {
+            return Err(reader);
+        }
+        self.reads.push(reader);
+        Ok(())
+    }
+
+    /// The raft thread's last visit. Whoever waits for a read or a change hears a closed channel.
     pub(crate) fn close(&mut self) -> VecDeque<Proposal> {
         self.closed = true;
+        self.changes.clear();
+        self.reads.clear();
+        self.transfer = None;
         std::mem::take(&mut self.proposals)
     }
 

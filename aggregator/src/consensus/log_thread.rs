@@ -8,6 +8,7 @@ use super::inbox::Inbox;
 use super::log_store::LogStore;
 use super::mailbox::Mailbox;
 use super::shell::Counters;
+use super::snapshot::Position;
 use super::storage::entry_bytes;
 
 /// Writes on their way to the disk.
@@ -15,10 +16,16 @@ use super::storage::entry_bytes;
 pub(crate) struct LogQueue {
     tasks: Vec<WriteTask>,
     pub(crate) bytes: usize,
+    /// Files below may go, once everything queued before is written.
+    pub(crate) compact: Option<Position>,
     pub(crate) stop: bool,
 }
 
 impl LogQueue {
+    fn is_ready(&self) -> bool {
+        self.stop || self.compact.is_some() || !self.tasks.is_empty()
+    }
+
     pub(crate) fn push(&mut self, task: WriteTask) {
         self.bytes += task.entries.iter().map(entry_bytes).sum::<usize>();
         self.tasks.push(task);
@@ -40,7 +47,7 @@ impl LogThread {
         // Tasks that may wait for the next flush, and do: a crash forgets them, as it may.
         let mut held = Vec::new();
         loop {
-            let queue = self.queue.take(|queue| queue.stop || !queue.tasks.is_empty());
+            let queue = self.queue.take(LogQueue::is_ready);
             let newest = queue.tasks.last().map(|task| task.number);
             held.extend(queue.tasks);
             if queue.stop || held.iter().any(|task| task.must_sync) {
@@ -54,9 +61,21 @@ impl LogThread {
             if let Some(number) = newest {
                 self.inbox.post(|inbox| inbox.persisted = number);
             }
+            if let Some(position) = queue.compact {
+                self.compact(position);
+            }
             if queue.stop {
                 return;
             }
+        }
+    }
+
+    /// After the flush, so that nobody waits for it. What it cannot remove, the next start or the
+    /// next compaction does.
+    fn compact(&self, position: Position) {
+        if let Err(cause) = self.store.compact(position) {
+            tracing::error!(%cause, "raft log could not be compacted: the process ends here");
+            std::process::abort();
         }
     }
 

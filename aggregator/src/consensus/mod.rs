@@ -9,11 +9,16 @@
 //! `raft_thread` packs what waits into one entry → [`driver`] → `log_thread` makes it durable with
 //! one flush while the peers do the same → committed → `apply_thread` → the reply.
 //!
-//! This room never looks into a command, never decides admission, and never compacts its log:
-//! snapshots and changes of membership are refused by name until they exist.
+//! Who the members are is decided by the state too: a change of the [`Membership`] is an entry that
+//! carries the command by which the state decides, and raft does as the state says ([`driver`]).
+//! The log is compacted below a snapshot ([`log_store`]); who needs what is gone is offered the
+//! snapshot, fetches it elsewhere, and says when it is here.
+//!
+//! This room never looks into a command, never decides admission, and never reads a snapshot.
 
 mod apply_thread;
 mod budget;
+mod conf_change;
 mod convert;
 pub mod driver;
 mod election;
@@ -24,11 +29,14 @@ pub mod log_store;
 mod log_thread;
 mod logger;
 mod mailbox;
+pub mod membership;
 mod outbox;
 mod outcome;
 mod pack;
 mod raft_thread;
+mod reads;
 mod shell;
+pub mod snapshot;
 pub mod storage;
 pub mod transport;
 mod waiters;
@@ -36,8 +44,10 @@ mod waiters;
 use crate::command::Reply;
 
 pub use handle::ConsensusHandle;
+pub use membership::{Membership, MembershipChange, MembershipFault, Part};
 pub use outbox::PeerOutbox;
 pub use shell::{Consensus, Counters};
+pub use snapshot::{Position, SnapshotMeta, SnapshotOffer};
 
 /// The state machine behind the log, owned by the apply thread.
 pub trait Applier: Send + 'static {
@@ -47,6 +57,23 @@ pub trait Applier: Send + 'static {
     /// encoded [`crate::command::Entry`], or empty: the entry with which a new leader opens its
     /// term carries no command, and its index must be noted all the same.
     fn apply(&mut self, index: u64, data: &[u8]) -> Vec<Reply>;
+
+    /// Decides the committed change of the membership at `index`, between the entries around it.
+    ///
+    /// `context` is an encoded [`crate::command::Entry`] with exactly one command, which asks for
+    /// the change; or empty: the joint phase of the last change is over, and the membership is
+    /// [`Membership::left_joint`]. The answer is the membership from here on, which must be what
+    /// [`Membership::after`] gives; or `None`: refused, the membership stays. It is kept with the
+    /// rest of the state, so that both are always as of the same entry.
+    fn apply_change(&mut self, index: u64, context: &[u8]) -> (Vec<Reply>, Option<Membership>);
+
+    /// Becomes the snapshot, which is durable here, instead of the state so far. The next entry
+    /// follows its position; its membership is the state's from here on.
+    fn install(&mut self, snapshot: &SnapshotMeta);
+
+    /// The members as of the newest applied entry. `None`: no entry has said anything about them
+    /// yet, and they are those with which the log was made.
+    fn membership(&self) -> Option<Membership>;
 }
 
 /// What became of one proposed command.
@@ -63,6 +90,25 @@ pub enum ProposalOutcome {
     Busy { retry_after_ms: u64 },
     /// No entry can hold this command, and no retry will change that.
     TooLarge { bytes_max: usize, bytes: usize },
+}
+
+/// Why a read has no index. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadRefused {
+    #[error("no leader was confirmed by its majority within {waited_ms} ms")]
+    NoAnswer { waited_ms: u64 },
+    #[error("too many reads wait here")]
+    Busy,
+}
+
+impl ReadRefused {
+    /// The stable name.
+    pub fn slug(self) -> &'static str {
+        match self {
+            ReadRefused::NoAnswer { .. } => "read_index_unanswered",
+            ReadRefused::Busy => "reads_full",
+        }
+    }
 }
 
 /// A replica's part in the group.

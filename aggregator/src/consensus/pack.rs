@@ -42,6 +42,12 @@ impl Packer {
         (Entry::pack(self.stamped_at_ms, &commands).into(), proposals)
     }
 
+    /// One command alone, stamped.
+    pub(crate) fn pack_one(&mut self, now_ms: u64, command: Vec<u8>) -> Bytes {
+        self.stamped_at_ms = self.stamped_at_ms.max(now_ms);
+        Entry::pack(self.stamped_at_ms, &[command]).into()
+    }
+
     /// Answers everything that waits.
     pub(crate) fn refuse_all(&mut self, outcome: &ProposalOutcome) {
         self.waiting_bytes = 0;

@@ -8,13 +8,18 @@ use raft::eraftpb::Message;
 use tokio::sync::watch;
 
 use super::apply_thread::ApplyQueue;
-use super::driver::{Driver, Output, ProposeRefused, Refused, RoleChange};
-use super::inbox::{Inbox, is_append};
+use super::driver::{
+    ChangeRefused, Driver, Output, PeerProgress, ProposeRefused, Refused, RoleChange,
+};
+use super::inbox::{ChangeProposal, Inbox, is_append};
 use super::log_thread::LogQueue;
 use super::mailbox::Mailbox;
+use super::membership::Membership;
 use super::outbox::PeerOutbox;
 use super::pack::Packer;
+use super::reads::Reads;
 use super::shell::Counters;
+use super::snapshot::SnapshotOffer;
 use super::storage::LogSource;
 use super::waiters::Waiters;
 use super::{ConsensusStatus, ProposalOutcome, Role};
@@ -30,11 +35,21 @@ pub(crate) struct RaftThread<S: LogSource> {
     pub(crate) apply: Arc<Mailbox<ApplyQueue>>,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) outbox: PeerOutbox,
-    pub(crate) status: watch::Sender<ConsensusStatus>,
+    pub(crate) shown: Shown,
     pub(crate) counters: Arc<Counters>,
     pub(crate) packer: Packer,
+    pub(crate) reads: Reads,
     /// Ticks since the disk last finished something while something waits for it.
     pub(crate) stalled_ticks: u64,
+}
+
+/// What others watch.
+pub(crate) struct Shown {
+    pub(crate) status: watch::Sender<ConsensusStatus>,
+    pub(crate) progress: watch::Sender<Vec<PeerProgress>>,
+    pub(crate) offer: watch::Sender<Option<SnapshotOffer>>,
+    /// How often a snapshot was wanted.
+    pub(crate) wanted: watch::Sender<u64>,
 }
 
 impl<S: LogSource> RaftThread<S> {
@@ -45,8 +60,7 @@ impl<S: LogSource> RaftThread<S> {
             let inbox = self.next_inbox(tick_at_ms);
             let now_ms = self.clock.monotonic_ms();
             if now_ms >= tick_at_ms {
-                self.driver.tick();
-                self.watch_disk();
+                self.tick();
                 // A process that was stopped for a while has missed ticks, and does not catch up:
                 // a burst of them would only cause an election.
                 tick_at_ms = (tick_at_ms + RAFT_TICK_MS).max(now_ms);
@@ -67,14 +81,13 @@ impl<S: LogSource> RaftThread<S> {
         self.inbox.take_within(Inbox::is_ready, Duration::from_millis(wait_ms))
     }
 
-    fn take_inputs(&mut self, inbox: Inbox) {
+    fn take_inputs(&mut self, mut inbox: Inbox) {
         if inbox.persisted > 0 {
             self.driver.persisted(inbox.persisted);
             self.stalled_ticks = 0;
         }
-        if inbox.applied > 0 {
-            self.driver.applied(inbox.applied);
-        }
+        self.take_applied(&mut inbox);
+        self.take_snapshots(&mut inbox);
         for node_id in inbox.unreachable {
             self.driver.unreachable(node_id);
         }
@@ -87,7 +100,78 @@ impl<S: LogSource> RaftThread<S> {
         if inbox.hand_over {
             self.hand_over();
         }
+        if let Some((to, reply)) = inbox.transfer {
+            // Who no longer listens is no fault.
+            let _ = reply.send(self.driver.transfer_leader(to));
+        }
+        inbox.changes.into_iter().for_each(|change| self.propose_change(change));
+        self.reads.push(inbox.reads);
+        self.reads.ask(&mut self.driver);
         self.packer.push(inbox.proposals);
+    }
+
+    /// What the state says of each change reaches raft before the index of its entry does.
+    fn take_applied(&mut self, inbox: &mut Inbox) {
+        if inbox.installed > 0 {
+            self.driver.snapshot_installed(inbox.installed);
+        }
+        for (index, after) in std::mem::take(&mut inbox.changed) {
+            self.note_change(index, after.as_ref());
+            self.driver.change_applied(index, after);
+            self.driver.applied(index);
+        }
+        if inbox.applied > 0 {
+            self.driver.applied(inbox.applied);
+        }
+    }
+
+    fn note_change(&self, index: u64, after: Option<&Membership>) {
+        match after {
+            Some(after) => tracing::info!(index, ?after, "membership changed"),
+            None => tracing::info!(index, "a change of the membership was refused by the state"),
+        }
+    }
+
+    fn take_snapshots(&mut self, inbox: &mut Inbox) {
+        if let Some(meta) = inbox.snapshot_made.take() {
+            self.driver.snapshot_made(meta);
+        }
+        if let Some(meta) = inbox.install.take() {
+            self.driver.install(meta);
+        }
+        if let Some(position) = inbox.compact.take()
+            && let Err(refused) = self.driver.compact(position)
+        {
+            tracing::warn!(%refused, "raft log not compacted");
+        }
+    }
+
+    fn tick(&mut self) {
+        self.driver.tick();
+        self.reads.tick();
+        self.watch_disk();
+        let progress = self.driver.progress();
+        self.shown.progress.send_if_modified(|shown| {
+            let changed = *shown != progress;
+            *shown = progress;
+            changed
+        });
+    }
+
+    /// Alone in its entry: raft applies the change between two entries, and so does the state.
+    fn propose_change(&mut self, change: ChangeProposal) {
+        let ChangeProposal { change, mut proposal, refused } = change;
+        let command = std::mem::take(&mut proposal.command);
+        let context = self.packer.pack_one(self.clock.unix_ms(), command);
+        match self.driver.propose_change(&change, context) {
+            Ok(position) => self.waiters.wait(position, vec![proposal]),
+            Err(ChangeRefused::Propose(ProposeRefused::NotLeader)) => {
+                let leader = self.driver.status().leader;
+                proposal.answer(ProposalOutcome::NotLeader { leader });
+            }
+            // The proposal's own channel closes: the caller looks here.
+            Err(why) => drop(refused.send(why)),
+        }
     }
 
     fn hand_over(&mut self) {
@@ -162,7 +246,7 @@ impl<S: LogSource> RaftThread<S> {
             self.carry(output);
         }
         let status = self.driver.status();
-        self.status.send_if_modified(|shown| std::mem::replace(shown, status) != status);
+        self.shown.status.send_if_modified(|shown| std::mem::replace(shown, status) != status);
     }
 
     fn carry(&mut self, output: Output) {
@@ -172,6 +256,20 @@ impl<S: LogSource> RaftThread<S> {
         if let Some(task) = output.write {
             self.log.post(|log| log.push(task));
         }
+        if let Some(position) = output.compact {
+            self.log.post(|log| log.compact = Some(position));
+        }
+        if let Some(meta) = output.install {
+            tracing::info!(index = meta.position.index, "the state becomes a snapshot");
+            self.apply.post(|apply| apply.push_install(meta));
+        }
+        if let Some(offer) = output.offer {
+            self.shown.offer.send_if_modified(|shown| shown.replace(offer.clone()) != Some(offer));
+        }
+        if output.snapshot_wanted {
+            self.shown.wanted.send_modify(|times| *times += 1);
+        }
+        self.reads.answer(&output.reads);
         if !output.committed.is_empty() {
             self.apply.post(|apply| apply.push(output.committed));
         }

@@ -10,15 +10,16 @@ use super::Applier;
 use super::apply_thread::{ApplyQueue, ApplyThread};
 use super::budget::Budget;
 use super::driver::{Driver, DriverConfig, DriverFault};
-use super::handle::{ConsensusHandle, Shared};
+use super::handle::{ConsensusHandle, Seen, Shared};
 use super::inbox::Inbox;
 use super::log_store::LogStore;
 use super::log_thread::{LogQueue, LogThread};
 use super::mailbox::Mailbox;
 use super::outbox::PeerOutbox;
 use super::pack::Packer;
-use super::raft_thread::RaftThread;
-use super::storage::RecoveredLog;
+use super::raft_thread::{RaftThread, Shown};
+use super::reads::Reads;
+use super::storage::{LogSource, RecoveredLog};
 use super::waiters::Waiters;
 use crate::clock::Clock;
 use crate::limits::{PROPOSALS_BYTES_MAX, PROPOSALS_MAX};
@@ -63,7 +64,7 @@ impl<A: Applier> Consensus<A> {
         let mut driver = Driver::new(config, store.clone(), recovered)?;
         driver.campaign_if_alone();
         let queues = Queues::default();
-        let (status, status_seen) = watch::channel(driver.status());
+        let (shown, seen) = channels(&driver);
         let raft = RaftThread {
             driver,
             clock,
@@ -72,15 +73,16 @@ impl<A: Applier> Consensus<A> {
             apply: Arc::clone(&queues.apply),
             waiters: Arc::clone(&queues.waiters),
             outbox: outbox.clone(),
-            status,
+            shown,
             counters: Arc::clone(&queues.counters),
             packer: Packer::default(),
+            reads: Reads::default(),
             stalled_ticks: 0,
         };
         let apply = queues.apply_thread(applier, store.clone(), config.applied + 1);
         let log = queues.log_thread(store);
         Ok(Self {
-            handle: queues.handle(outbox, status_seen),
+            handle: queues.handle(outbox, seen),
             waiters: queues.waiters,
             raft: spawn("raft", move || raft.run()),
             log: spawn("raft-log", move || log.run()),
@@ -116,15 +118,11 @@ struct Queues {
 }
 
 impl Queues {
-    fn handle(
-        &self,
-        outbox: PeerOutbox,
-        status: watch::Receiver<super::ConsensusStatus>,
-    ) -> ConsensusHandle {
+    fn handle(&self, outbox: PeerOutbox, seen: Seen) -> ConsensusHandle {
         let inbox = Arc::clone(&self.inbox);
         let budget = Budget::new(PROPOSALS_MAX, PROPOSALS_BYTES_MAX);
         let counters = Arc::clone(&self.counters);
-        ConsensusHandle { shared: Arc::new(Shared { inbox, budget, outbox, status, counters }) }
+        ConsensusHandle { shared: Arc::new(Shared { inbox, budget, outbox, seen, counters }) }
     }
 
     fn log_thread(&self, store: LogStore) -> LogThread {
@@ -136,6 +134,21 @@ impl Queues {
         let (queue, inbox) = (Arc::clone(&self.apply), Arc::clone(&self.inbox));
         ApplyThread { applier, source, queue, inbox, waiters: Arc::clone(&self.waiters), next }
     }
+}
+
+/// What the raft thread shows, and who looks.
+fn channels<S: LogSource>(driver: &Driver<S>) -> (Shown, Seen) {
+    let (status, status_seen) = watch::channel(driver.status());
+    let (progress, progress_seen) = watch::channel(Vec::new());
+    let (offer, offer_seen) = watch::channel(None);
+    let (wanted, wanted_seen) = watch::channel(0);
+    let seen = Seen {
+        status: status_seen,
+        progress: progress_seen,
+        offer: offer_seen,
+        wanted: wanted_seen,
+    };
+    (Shown { status, progress, offer, wanted }, seen)
 }
 
 const ABORTS: &str = "a panic in this thread has ended the process";

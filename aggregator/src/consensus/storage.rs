@@ -3,10 +3,16 @@
 //! Entries are readable here as soon as the driver hands them to the disk, before they are
 //! durable; raft itself keeps the two apart. Entries not yet durable are never dropped from memory.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{Error, GetEntriesContext, RaftState, Storage, StorageError};
+
+use super::conf_change;
+use super::driver;
+use super::membership::Membership;
+use super::snapshot::{Position, SnapshotMeta};
 
 /// Reads entries that are durable. Implemented by the log store, and by the simulator's disk.
 pub trait LogSource {
@@ -15,31 +21,42 @@ pub trait LogSource {
     fn fetch(&self, low: u64, high: u64, bytes_max: u64) -> Result<Vec<Entry>, LogUnreadable>;
 }
 
-/// The log's source could not give what it once took. The node cannot go on.
+/// The log's source could not give what it once took. Unless they are gone for a reason, the node
+/// cannot go on.
 #[derive(Debug, thiserror::Error)]
 #[error("log entries {low}..{high} cannot be read: {cause}")]
 pub struct LogUnreadable {
     pub low: u64,
     pub high: u64,
     pub cause: String,
+    /// The log begins later by now: they were compacted, or a snapshot took their place.
+    pub is_gone: bool,
 }
 
 /// What a log held when it was opened.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RecoveredLog {
     pub hard_state: HardState,
-    /// The voters written when the log was made; they never change.
+    /// The voters written when the log was made: the membership before its first entry.
     pub voters: Vec<u64>,
-    /// 0 when the log is empty. Entries begin at 1: the log is never compacted.
+    /// Entries begin after this position; index 0: the log is whole from its first entry.
+    pub start: Position,
+    /// The start's index when the log holds no entries.
     pub last_index: u64,
 }
 
 /// The raft crate's view of one log.
 pub(crate) struct RaftStorage<S> {
     source: S,
-    recovered: RecoveredLog,
+    /// As at the opening; raft asks for them once.
+    hard_state: HardState,
+    conf_state: ConfState,
+    start: Position,
     tail: Tail,
     tail_bytes_max: usize,
+    snapshot: Option<SnapshotMeta>,
+    /// A peer needed a snapshot, and there was none that would do.
+    wanted: Cell<bool>,
 }
 
 /// The newest entries, in memory. `entries[0]` has index `first`; below it only the source knows.
@@ -50,10 +67,59 @@ struct Tail {
 }
 
 impl<S: LogSource> RaftStorage<S> {
-    pub(crate) fn new(source: S, recovered: RecoveredLog, tail_bytes_max: usize) -> Self {
+    pub(crate) fn new(
+        source: S,
+        recovered: RecoveredLog,
+        membership: &Membership,
+        tail_bytes_max: usize,
+    ) -> Self {
         let first = recovered.last_index + 1;
-        let tail = Tail { first, entries: VecDeque::new(), bytes: 0 };
-        Self { source, recovered, tail, tail_bytes_max }
+        Self {
+            source,
+            hard_state: recovered.hard_state,
+            conf_state: conf_change::conf_state_of(membership),
+            start: recovered.start,
+            tail: Tail { first, entries: VecDeque::new(), bytes: 0 },
+            tail_bytes_max,
+            snapshot: None,
+            wanted: Cell::new(false),
+        }
+    }
+
+    /// Forgets everything: the next entry follows this position.
+    pub(crate) fn start_after(&mut self, position: Position) {
+        self.start = position;
+        self.tail = Tail { first: position.index + 1, entries: VecDeque::new(), bytes: 0 };
+    }
+
+    /// Forgets what is not above this position, unless that was so already.
+    pub(crate) fn compact(&mut self, position: Position) -> bool {
+        let rises = position.index > self.start.index && position.index < self.end();
+        if rises {
+            self.start = position;
+            while self.tail.first <= position.index && !self.tail.entries.is_empty() {
+                self.tail.pop_front();
+            }
+            self.tail.first = self.tail.first.max(position.index + 1);
+        }
+        rises
+    }
+
+    /// Peers whose entries are gone get this one.
+    pub(crate) fn offer(&mut self, meta: SnapshotMeta) {
+        let newest = self.snapshot.as_ref().map_or(0, |newest| newest.position.index);
+        if meta.position.index >= newest {
+            self.snapshot = Some(meta);
+        }
+    }
+
+    pub(crate) fn newest_snapshot(&self) -> Option<&SnapshotMeta> {
+        self.snapshot.as_ref()
+    }
+
+    /// Whether a snapshot was missing since the last time this was asked.
+    pub(crate) fn take_wanted(&mut self) -> bool {
+        self.wanted.take()
     }
 
     /// Takes entries that replace everything from the first one's index on.
@@ -129,8 +195,7 @@ impl Tail {
 
 impl<S: LogSource> Storage for RaftStorage<S> {
     fn initial_state(&self) -> raft::Result<RaftState> {
-        let conf_state = ConfState { voters: self.recovered.voters.clone(), ..Default::default() };
-        Ok(RaftState::new(self.recovered.hard_state.clone(), conf_state))
+        Ok(RaftState::new(self.hard_state.clone(), self.conf_state.clone()))
     }
 
     fn entries(
@@ -141,6 +206,9 @@ impl<S: LogSource> Storage for RaftStorage<S> {
         _: GetEntriesContext,
     ) -> raft::Result<Vec<Entry>> {
         let bytes_max = max_size.into().unwrap_or(u64::MAX);
+        if low <= self.start.index {
+            return Err(Error::Store(StorageError::Compacted));
+        }
         if low >= self.tail.first {
             return Ok(self.tail.range(low, high, bytes_max));
         }
@@ -149,8 +217,11 @@ impl<S: LogSource> Storage for RaftStorage<S> {
     }
 
     fn term(&self, index: u64) -> raft::Result<u64> {
-        if index == 0 {
-            return Ok(0);
+        if index == self.start.index {
+            return Ok(self.start.term);
+        }
+        if index < self.start.index {
+            return Err(Error::Store(StorageError::Compacted));
         }
         if let Some(entry) = self.tail.get(index) {
             return Ok(entry.term);
@@ -163,16 +234,27 @@ impl<S: LogSource> Storage for RaftStorage<S> {
     }
 
     fn first_index(&self) -> raft::Result<u64> {
-        Ok(1)
+        Ok(self.start.index + 1)
     }
 
     fn last_index(&self) -> raft::Result<u64> {
         Ok(self.end() - 1)
     }
 
-    /// Never asked while the log is whole; it is whole for ever in this version.
-    fn snapshot(&self, _: u64, _: u64) -> raft::Result<Snapshot> {
-        Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+    /// For a peer whose next entries are gone. It must be a member in the snapshot already: raft
+    /// leaves one alone that does not know it.
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        let fits = |meta: &&SnapshotMeta| {
+            meta.position.index >= request_index.max(self.start.index)
+                && meta.membership.contains(to)
+        };
+        match self.snapshot.as_ref().filter(fits) {
+            Some(meta) => Ok(driver::to_raft(meta)),
+            None => {
+                self.wanted.set(true);
+                Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::agents::SharedAgents;
 use crate::clock::Clock;
 use crate::command::{Command, Entry, Reply};
-use crate::consensus::Applier;
+use crate::consensus::{Applier, Membership, SnapshotMeta};
 use crate::ingest::SpecSnapshot;
 use crate::limits::TABLES_SAVE_INTERVAL_MS;
 use crate::recorder::{RecorderHandle, RecorderTask};
@@ -141,6 +141,21 @@ impl Applier for Machine {
         };
         self.save_when_due();
         replies
+    }
+
+    /// No command of this version asks for another membership: whatever an entry asks for, the
+    /// state keeps the one it has. Raft does as the state says.
+    fn apply_change(&mut self, index: u64, context: &[u8]) -> (Vec<Reply>, Option<Membership>) {
+        (self.apply(index, context), None)
+    }
+
+    /// Nothing here fetches a snapshot, so nobody can ask for this.
+    fn install(&mut self, snapshot: &SnapshotMeta) {
+        panic!("a snapshot at {} that was never fetched", snapshot.position.index);
+    }
+
+    fn membership(&self) -> Option<Membership> {
+        None
     }
 }
 

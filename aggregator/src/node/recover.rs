@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::consensus::driver::DriverConfig;
 use crate::consensus::log_store::{LogIdentity, LogStore};
 use crate::consensus::storage;
+use crate::consensus::{Applier as _, Membership};
 use crate::identity::{IdentityFault, NodeIdentity};
 use crate::limits::LOG_TAIL_BYTES_MAX;
 use crate::recorder::can_resume;
@@ -114,11 +115,14 @@ fn state(
 pub(super) fn driver_config(
     identity: &NodeIdentity,
     machine: &Machine,
+    log: &storage::RecoveredLog,
     clock: &Clock,
 ) -> DriverConfig {
+    let first = || Membership::of_voters(log.voters.iter().copied());
     DriverConfig {
         node_id: identity.node_id,
         applied: machine.applied(),
+        membership: machine.membership().unwrap_or_else(first),
         jitter_seed: identity.node_id ^ clock.unix_ms(),
         tail_bytes_max: LOG_TAIL_BYTES_MAX,
     }

@@ -61,7 +61,7 @@ impl Rooms {
         let parts = recorder_parts(config, &identity, writer, &shared, proposals);
         let recorder = Recorder::start(parts).map_err(|why| NodeFault::room("recorder")(&why))?;
         let (machine, readers) = Machine::new(state, tables, recorder.handle(), clock.clone());
-        let driver = recover::driver_config(&identity, &machine, &clock);
+        let driver = recover::driver_config(&identity, &machine, &log.1, &clock);
         let consensus = Consensus::start(&driver, log, machine, outbox, clock.clone())
             .map_err(|why| NodeFault::room("consensus")(&why))?;
         let (scrub, scrubbed) = Scrub::start(

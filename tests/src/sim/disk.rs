@@ -75,6 +75,7 @@ impl Disk {
             hard_state: platter.hard_state.clone(),
             voters: platter.voters.clone(),
             last_index: platter.entries.len() as u64,
+            ..RecoveredLog::default()
         }
     }
 }
@@ -109,7 +110,12 @@ impl LogSource for Disk {
         let position = |index: u64| usize::try_from(index - 1).expect("a log in memory");
         let range = position(low)..position(high);
         let Some(entries) = platter.entries.get(range) else {
-            return Err(LogUnreadable { low, high, cause: "not durable".to_owned() });
+            return Err(LogUnreadable {
+                low,
+                high,
+                cause: "not durable".to_owned(),
+                is_gone: false,
+            });
         };
         let mut bytes = 0;
         let fits = |entry: &&Entry| {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use proofmark_aggregator::command::{Entry as PackedEntry, Reply};
 use proofmark_aggregator::consensus::driver::{Driver, DriverConfig, Entry, Message, Output};
-use proofmark_aggregator::consensus::{ProposalOutcome, Role};
+use proofmark_aggregator::consensus::{Membership, ProposalOutcome, Role};
 
 use super::Planted;
 use super::disk::Disk;
@@ -85,7 +85,8 @@ impl Replica {
         }
         let node_id = self.node_id;
         let tail_bytes_max = TAIL_BYTES_MAX;
-        let config = DriverConfig { node_id, applied, jitter_seed, tail_bytes_max };
+        let membership = Membership::of_voters(recovered.voters.iter().copied());
+        let config = DriverConfig { node_id, applied, membership, jitter_seed, tail_bytes_max };
         let driver = Driver::new(&config, self.disk.clone(), recovered);
         self.driver = Some(driver.map_err(|fault| format!("node {node_id} start: {fault}"))?);
         self.life += 1;

@@ -1,56 +1,47 @@
 //! The files of a log: opening each, making the next.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use super::record::{self, FileHeader};
+use super::seam::LogFiles;
 use super::{LogStoreFault, fault};
 
 const EXTENSION: &str = "raftlog";
 const UNFINISHED: &str = "next.tmp";
-const LOCK: &str = "lock";
 
 /// Whole records of one file, oldest first, and what follows them.
 pub(super) struct Scanned {
     pub(super) header: FileHeader,
-    /// Number, offset in the file, and body of each record after the header.
-    pub(super) records: Vec<(u64, usize, Vec<u8>)>,
+    /// Offset in the file, and body of each record after the header.
+    pub(super) records: Vec<(usize, Vec<u8>)>,
     /// Where the whole records end.
     pub(super) end: usize,
     /// Bytes after that: an unfinished record, or none.
     pub(super) torn: usize,
 }
 
-/// Keeps other processes out until the returned file is closed, however this one ends.
-pub(super) fn lock(dir: &Path) -> Result<File, LogStoreFault> {
-    let path = dir.join(LOCK);
-    let file = File::create(&path).map_err(|cause| fault(&path, &cause))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(LogStoreFault::InUse { dir: dir.display().to_string() })
-        }
-        Err(TryLockError::Error(cause)) => Err(fault(&path, &cause)),
-    }
+/// The name of the file whose first record has this number.
+pub(super) fn name(number: u64) -> String {
+    format!("{number:020}.{EXTENSION}")
 }
 
 /// Makes a file that holds its header and nothing else, durably.
-pub(super) fn make(dir: &Path, number: u64, header: &FileHeader) -> io::Result<File> {
-    let unfinished = dir.join(UNFINISHED);
-    let mut file = File::create(&unfinished)?;
-    file.write_all(&record::frame(number, &header.encode(), &FileHeader::NO_SALT))?;
-    file.sync_all()?;
+pub(super) fn make(files: &dyn LogFiles, number: u64, header: &FileHeader) -> io::Result<u64> {
+    let framed = record::frame(number, &header.encode(), &FileHeader::NO_SALT);
+    files.write(UNFINISHED, &framed)?;
+    files.sync(UNFINISHED)?;
     // A crash here leaves an unfinished file under its own name: start-up removes it.
-    std::fs::rename(&unfinished, path(dir, number))?;
-    File::open(dir)?.sync_all()?;
+    files.rename(UNFINISHED, &name(number))?;
+    files.sync_names()?;
     // A crash here leaves a last file without records: start-up goes on in it.
-    OpenOptions::new().read(true).append(true).open(path(dir, number))
+    Ok(framed.len() as u64)
 }
 
 /// Makes a directory's own name durable.
 pub(super) fn sync_parent(dir: &Path) -> io::Result<()> {
-    dir.canonicalize()?.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    let parent = dir.canonicalize()?.parent().map(Path::to_owned);
+    parent.map_or(Ok(()), |parent| std::fs::File::open(parent)?.sync_all())
 }
 
 /// Whether there is a file of a log, or something that keeps us from knowing. Changes nothing.
@@ -62,20 +53,20 @@ pub(super) fn any(dir: &Path) -> bool {
     }
 }
 
-/// The log's files with the numbers of their first records, ascending.
-pub(super) fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, LogStoreFault> {
-    let _ = std::fs::remove_file(dir.join(UNFINISHED));
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(|cause| fault(dir, &cause))? {
-        let path = entry.map_err(|cause| fault(dir, &cause))?.path();
-        if path.extension().is_some_and(|extension| extension == EXTENSION) {
-            let stem = path.file_stem().and_then(|stem| stem.to_str());
-            let number = stem.and_then(|stem| stem.parse().ok());
-            files.push((number.ok_or_else(|| damaged(&path, 0, "the file's name"))?, path));
+/// The numbers of the log's files, ascending.
+pub(super) fn list(files: &dyn LogFiles) -> Result<Vec<u64>, LogStoreFault> {
+    let mut numbers = Vec::new();
+    for found in files.list().map_err(|cause| fault(files, "", &cause))? {
+        if found == UNFINISHED {
+            // Nobody was told of it; without its removal the next one takes its place.
+            let _ = files.remove(&found);
+        } else if let Some(stem) = found.strip_suffix(&format!(".{EXTENSION}")) {
+            let number = stem.parse().ok().filter(|number| name(*number) == found);
+            numbers.push(number.ok_or_else(|| damaged(files, &found, 0, "the file's name"))?);
         }
     }
-    files.sort_unstable();
-    Ok(files)
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// Reads a file whose first record must have `number`.
@@ -83,45 +74,59 @@ pub(super) fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, LogStoreFault> {
 /// A damaged record with an undamaged one after it was durable once, because each record is flushed
 /// before the next is written: that is damage, and never cut away. Only in the last file, and only
 /// at its very end, may a record be unfinished.
-pub(super) fn scan(path: &Path, number: u64, is_last: bool) -> Result<Scanned, LogStoreFault> {
-    let bytes = std::fs::read(path).map_err(|cause| fault(path, &cause))?;
+pub(super) fn scan(
+    files: &dyn LogFiles,
+    number: u64,
+    is_last: bool,
+) -> Result<Scanned, LogStoreFault> {
+    let name = name(number);
+    let damaged = |offset, what| damaged(files, &name, offset, what);
+    let bytes = files.read(&name).map_err(|cause| fault(files, &name, &cause))?;
     let first = record::unframe(&bytes, &FileHeader::NO_SALT)
         .filter(|record| record.number == number)
-        .ok_or_else(|| damaged(path, 0, "the file's header"))?;
-    let header = FileHeader::decode(first.body);
-    let header = header.map_err(|_| damaged(path, 0, "the file's header"))?;
+        .ok_or_else(|| damaged(0, "the file's header"))?;
+    let header = FileHeader::decode(first.body).map_err(|_| damaged(0, "the file's header"))?;
     let mut scanned = Scanned { header, records: Vec::new(), end: first.len(), torn: 0 };
     while let Some(record) = record::unframe(&bytes[scanned.end..], &scanned.header.salt) {
-        if record.number != number + 1 + scanned.records.len() as u64 {
-            return Err(damaged(path, scanned.end, "the record's number"));
+        if record.number != scanned.next_number(number) {
+            return Err(damaged(scanned.end, "the record's number"));
         }
-        scanned.records.push((record.number, scanned.end, record.body.to_vec()));
+        scanned.records.push((scanned.end, record.body.to_vec()));
         scanned.end += record.len();
     }
     let rest = &bytes[scanned.end..];
     if !rest.is_empty() && (!is_last || record::any_record(rest, &scanned.header.salt)) {
-        return Err(damaged(path, scanned.end, "a record that others follow"));
+        return Err(damaged(scanned.end, "a record that others follow"));
     }
     scanned.torn = rest.len();
     Ok(scanned)
 }
 
-/// Opens a file for appending after its whole records.
-pub(super) fn reopen(path: &Path, scanned: &Scanned) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).append(true).open(path)?;
+impl Scanned {
+    /// The number of the record that follows, in this file of this number or the next one.
+    pub(super) fn next_number(&self, number: u64) -> u64 {
+        number + 1 + self.records.len() as u64
+    }
+}
+
+/// Cuts an unfinished record away.
+pub(super) fn mend(files: &dyn LogFiles, number: u64, scanned: &Scanned) -> io::Result<()> {
     if scanned.torn > 0 {
-        tracing::warn!(path = %path.display(), bytes = scanned.torn, "unfinished record cut away");
-        file.set_len(scanned.end as u64)?;
-        file.sync_all()?;
+        let name = name(number);
+        tracing::warn!(file = name, bytes = scanned.torn, "unfinished record cut away");
+        files.truncate(&name, scanned.end as u64)?;
+        files.sync(&name)?;
         // A crash before this leaves the unfinished record: start-up cuts it away again.
     }
-    Ok(file)
+    Ok(())
 }
 
-pub(super) fn damaged(path: &Path, offset: usize, what: &'static str) -> LogStoreFault {
-    LogStoreFault::Damaged { file: path.display().to_string(), offset: offset as u64, what }
-}
-
-fn path(dir: &Path, number: u64) -> PathBuf {
-    dir.join(format!("{number:020}.{EXTENSION}"))
+pub(super) fn damaged(
+    files: &dyn LogFiles,
+    name: &str,
+    offset: usize,
+    what: &'static str,
+) -> LogStoreFault {
+    let file = format!("{}/{name}", files.describe());
+    LogStoreFault::Damaged { file, offset: offset as u64, what }
 }

@@ -3,31 +3,40 @@
 //!
 //! Who trusts it: this replica alone, and entirely. What it confirmed to its peers must be here
 //! after any crash. A log that is damaged anywhere but in its unfinished last record does not open,
-//! and the replica stays out (OPERATING.md, "One replica is broken"). Nothing is ever purged in
-//! this version.
+//! and the replica stays out (OPERATING.md, "One replica is broken"). A last record that rotted
+//! after it was durable looks unfinished and is cut away; the leader's next heartbeat finds that
+//! what it held was confirmed, and the replica stops (`guard`, `log_lost`).
+//!
+//! Below a snapshot whole files go, oldest first, after a record in the newest file has said so: a
+//! file that is missing without such a record was lost. A snapshot of another replica resets the
+//! log the same way, to nothing.
 //!
 //! Why not `raft-engine`: it cuts its last file off at the first damaged record header, whatever
 //! follows, and goes on with a warning; confirmed entries after that would be gone in silence.
 
 mod files;
+mod index;
 mod record;
+mod seam;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use raft::eraftpb::{Entry, HardState};
+use raft::eraftpb::Entry;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::driver::WriteTask;
+use super::snapshot::Position;
 use super::storage::{LogSource, LogUnreadable, RecoveredLog};
 use crate::limits::LOG_FILE_BYTES;
 use files::{Scanned, damaged};
-use record::{BODY_OFFSET, FileHeader, Written};
+use index::{Index, Place};
+use record::{FileHeader, Start};
+
+pub use seam::{DirFiles, LogFiles};
 
 /// An open Raft log. Clones share it: the log thread writes, the raft and apply threads read.
 #[derive(Clone)]
@@ -36,41 +45,26 @@ pub struct LogStore {
 }
 
 struct Shared {
-    dir: PathBuf,
-    header: FileHeader,
+    /// Locked for as long as the log is open.
+    files: Arc<dyn LogFiles>,
+    identity: LogIdentity,
+    salt: [u8; 8],
+    voters: Vec<u64>,
     /// Taken by the log thread for each write, for as long as the flush runs.
     tail: Mutex<Tail>,
     /// Never held while a disk is waited for.
     index: Mutex<Index>,
     bytes_per_file: u64,
-    /// Held for as long as the log is open.
-    _lock: File,
 }
 
 /// Where the next record goes.
 struct Tail {
-    file: Arc<File>,
+    /// The newest file.
+    number: u64,
     bytes: u64,
     next_number: u64,
-}
-
-/// Where each entry lies, from index 1.
-#[derive(Default)]
-struct Index {
-    files: Vec<Arc<File>>,
-    bytes: u64,
-    entries: Vec<Place>,
-    hard_state: HardState,
-}
-
-#[derive(Clone, Copy)]
-struct Place {
-    term: u64,
-    file: usize,
-    offset: u64,
-    len: usize,
-    /// Of the data alone: bits can rot after the record was checked at start-up.
-    crc: u32,
+    /// Its format is an older one, to which nothing is added.
+    is_old: bool,
 }
 
 /// Whose log a directory holds. Checked at each opening, so that a copied or mixed-up directory
@@ -109,211 +103,334 @@ impl LogStore {
     }
 
     /// Makes the log of a new replica, durably, or what a crash left of making it. The voters are
-    /// written here and never change.
+    /// the group's when its log began, and never change here: a replica that joins is given them.
     pub fn create(dir: &Path, identity: LogIdentity, voters: &[u64]) -> Result<(), LogStoreFault> {
-        std::fs::create_dir_all(dir).map_err(|cause| fault(dir, &cause))?;
-        files::sync_parent(dir).map_err(|cause| fault(dir, &cause))?;
+        let files = DirFiles::new(dir);
+        std::fs::create_dir_all(dir).map_err(|cause| fault(&files, "", &cause))?;
+        files::sync_parent(dir).map_err(|cause| fault(&files, "", &cause))?;
         // A crash here leaves a directory without a log: `exists` says no, create goes on.
-        if let Some((number, path)) = files::list(dir)?.first() {
-            let node_id = files::scan(path, *number, true)?.header.identity.node_id;
-            return Err(LogStoreFault::Exists { dir: dir.display().to_string(), node_id });
-        }
         let mut salt = [0; 8];
-        let no_random = |_| fault(dir, &io::Error::other("the system gave no random bytes"));
+        let no_random = |_| fault(&files, "", &io::Error::other("the system gave no random bytes"));
         SystemRandom::new().fill(&mut salt).map_err(no_random)?;
-        let header = FileHeader { identity, salt, voters: voters.to_vec() };
-        files::make(dir, 1, &header).map(drop).map_err(|cause| fault(dir, &cause))
+        Self::create_on(&files, identity, voters, salt)
+    }
+
+    /// As [`LogStore::create`], on any disk. `salt` is a secret of this log.
+    pub fn create_on(
+        files: &dyn LogFiles,
+        identity: LogIdentity,
+        voters: &[u64],
+        salt: [u8; 8],
+    ) -> Result<(), LogStoreFault> {
+        if let Some(number) = files::list(files)?.first() {
+            let node_id = files::scan(files, *number, true)?.header.identity.node_id;
+            return Err(LogStoreFault::Exists { dir: files.describe(), node_id });
+        }
+        let (version, voters) = (record::VERSION, voters.to_vec());
+        let header = FileHeader { version, identity, salt, voters, keep_from: 1 };
+        files::make(files, 1, &header).map(drop).map_err(|cause| fault(files, "", &cause))
     }
 
     /// Opens a log made by [`LogStore::create`], whatever a crash left in its last record.
     pub fn open(dir: &Path, identity: LogIdentity) -> Result<(Self, RecoveredLog), LogStoreFault> {
-        Self::open_with(dir, identity, LOG_FILE_BYTES)
+        if !dir.is_dir() {
+            return Err(LogStoreFault::Missing { dir: dir.display().to_string() });
+        }
+        Self::open_on(Arc::new(DirFiles::new(dir)), identity, LOG_FILE_BYTES)
     }
 
-    fn open_with(
-        dir: &Path,
+    /// As [`LogStore::open`], on any disk. Full files are followed by new ones.
+    pub fn open_on(
+        files: Arc<dyn LogFiles>,
         identity: LogIdentity,
         bytes_per_file: u64,
     ) -> Result<(Self, RecoveredLog), LogStoreFault> {
-        let missing = || LogStoreFault::Missing { dir: dir.display().to_string() };
-        if !dir.is_dir() {
-            return Err(missing());
+        files.lock().map_err(|cause| match cause.kind() {
+            io::ErrorKind::WouldBlock => LogStoreFault::InUse { dir: files.describe() },
+            _ => fault(&*files, "", &cause),
+        })?;
+        let found = files::list(&*files)?;
+        let newest = *found.last().ok_or(LogStoreFault::Missing { dir: files.describe() })?;
+        let last = files::scan(&*files, newest, true)?;
+        check_identity(&files::name(newest), identity, last.header.identity)?;
+        files::mend(&*files, newest, &last).map_err(|cause| fault(&*files, "", &cause))?;
+        let kept = let_go(&*files, &found, newest, &last)?;
+        let mut index = Index::new(*kept.first().unwrap_or(&newest));
+        for number in kept.iter().filter(|number| **number != newest) {
+            replay(&*files, &mut index, *number, &files::scan(&*files, *number, false)?, identity)?;
         }
-        let lock = files::lock(dir)?;
-        let mut index = Index::default();
-        let mut last = None;
-        let mut next_number = 1;
-        let found = files::list(dir)?;
-        for (position, (number, path)) in found.iter().enumerate() {
-            if *number != next_number {
-                return Err(damaged(path, 0, "the file before it"));
-            }
-            let scanned = files::scan(path, *number, position + 1 == found.len())?;
-            check_identity(path, identity, scanned.header.identity)?;
-            let file = files::reopen(path, &scanned).map_err(|cause| fault(path, &cause))?;
-            next_number = number + 1 + scanned.records.len() as u64;
-            index.replay(path, Arc::new(file), &scanned)?;
-            last = Some(scanned);
+        replay(&*files, &mut index, newest, &last, identity)?;
+        if !index.is_whole() {
+            return Err(damaged(&*files, &files::name(newest), 0, "the entries before its first"));
         }
-        let last = last.ok_or_else(missing)?;
-        let file = Arc::clone(index.files.last().expect("one was scanned"));
-        let tail = Mutex::new(Tail { file, bytes: last.end as u64, next_number });
-        let recovered = index.recovered(&last.header);
-        let (dir, header, index) = (dir.to_owned(), last.header, Mutex::new(index));
-        let shared = Arc::new(Shared { dir, header, tail, index, bytes_per_file, _lock: lock });
-        Ok((Self { shared }, recovered))
+        Ok(Self::opened(files, &last, newest, index, bytes_per_file))
+    }
+
+    fn opened(
+        files: Arc<dyn LogFiles>,
+        last: &Scanned,
+        newest: u64,
+        index: Index,
+        bytes_per_file: u64,
+    ) -> (Self, RecoveredLog) {
+        let tail = Tail {
+            number: newest,
+            bytes: last.end as u64,
+            next_number: last.next_number(newest),
+            is_old: last.header.version != record::VERSION,
+        };
+        let header = last.header.clone();
+        let recovered = RecoveredLog {
+            hard_state: index.hard_state.clone(),
+            voters: header.voters.clone(),
+            start: index.start,
+            last_index: index.last_index(),
+        };
+        let shared = Shared {
+            files,
+            identity: header.identity,
+            salt: header.salt,
+            voters: header.voters,
+            tail: Mutex::new(tail),
+            index: Mutex::new(index),
+            bytes_per_file,
+        };
+        (Self { shared: Arc::new(shared) }, recovered)
     }
 
     /// Writes tasks as one record; it is durable when this returns.
     ///
     /// One record, one checksum: a crash leaves all of these tasks or none, and a task that
-    /// overwrites a conflicting suffix does so in the same stroke.
+    /// overwrites a conflicting suffix, or starts over, does so in the same stroke.
     ///
     /// # Errors
     /// The record may be on disk or not; the caller must not go on.
     pub fn write(&self, tasks: &[WriteTask]) -> io::Result<()> {
-        let body = record::encode_tasks(tasks);
-        let mut tail = lock(&self.shared.tail);
-        if tail.bytes >= self.shared.bytes_per_file {
+        let mut tail = guarded(&self.shared.tail);
+        let resets = tasks.iter().any(|task| task.reset.is_some());
+        if resets || tail.is_old || tail.bytes >= self.shared.bytes_per_file {
             self.begin_file(&mut tail)?;
         }
-        let (number, offset) = (tail.next_number, tail.bytes);
-        let framed = record::frame(number, &body, &self.shared.header.salt);
-        (&*tail.file).write_all(&framed)?;
-        // A crash here leaves an unfinished record nobody was told about: start-up cuts it away.
-        tail.file.sync_data()?;
-        // A crash here leaves entries nobody was told about: start-up takes them for durable, which
-        // they are, and the leader of the day keeps or replaces them.
-        tail.bytes += framed.len() as u64;
-        tail.next_number += 1;
-        let written = record::decode_body(&body).expect("it was encoded above");
-        let mut index = lock(&self.shared.index);
-        index.bytes += framed.len() as u64;
-        index.take(written, &body, offset);
+        let body = record::encode_tasks(tasks, tail.number);
+        self.append(&mut tail, &body)?;
+        if resets {
+            // A crash here leaves files that the reset made needless: start-up removes them.
+            self.remove_files(tail.number);
+        }
         Ok(())
+    }
+
+    /// Lets go of the entries up to `position`: of memory at once, of whole files on disk.
+    ///
+    /// # Errors
+    /// As [`LogStore::write`]. A file that could not be removed is no error: it is tried again.
+    pub fn compact(&self, position: Position) -> io::Result<()> {
+        let mut tail = guarded(&self.shared.tail);
+        let (oldest, keep_from, after, hard_state) = {
+            let mut index = guarded(&self.shared.index);
+            index.trim(position);
+            let oldest = index.files.first_key_value().map_or(tail.number, |(number, _)| *number);
+            let next = index.place(index.start.index + 1).map(|place| place.file);
+            (oldest, next.unwrap_or(tail.number), index.start, index.hard_state.clone())
+        };
+        if keep_from <= oldest {
+            return Ok(());
+        }
+        if tail.is_old {
+            self.begin_file(&mut tail)?;
+        }
+        let start = Start::Compacted { after, keep_from };
+        self.append(&mut tail, &record::encode_compacted(&hard_state, start))?;
+        // A crash here, or between two removals, leaves files that nobody needs: start-up goes on.
+        self.remove_files(keep_from);
+        Ok(())
+    }
+
+    /// How far the log may be compacted below a snapshot that ends here, if newest entries of this
+    /// size are to be kept for followers that lag.
+    pub fn compactable(&self, snapshot: Position, kept_bytes: u64) -> Position {
+        guarded(&self.shared.index).position_before(kept_bytes).min(snapshot)
+    }
+
+    /// Where the log has this index: an entry that is kept, or the one it starts after.
+    pub fn position(&self, index: u64) -> Option<Position> {
+        guarded(&self.shared.index).position(index)
+    }
+
+    /// The group's voters when its log began.
+    pub fn first_voters(&self) -> &[u64] {
+        &self.shared.voters
     }
 
     /// Bytes of the log's files.
     pub fn bytes(&self) -> u64 {
-        lock(&self.shared.index).bytes
+        guarded(&self.shared.index).bytes()
+    }
+
+    /// One record, one flush.
+    fn append(&self, tail: &mut Tail, body: &[u8]) -> io::Result<()> {
+        let (name, offset) = (files::name(tail.number), tail.bytes);
+        let framed = record::frame(tail.next_number, body, &self.shared.salt);
+        self.shared.files.append(&name, &framed)?;
+        // A crash here leaves an unfinished record nobody was told about: start-up cuts it away.
+        self.shared.files.sync(&name)?;
+        // A crash here leaves entries nobody was told about: start-up takes them for durable, which
+        // they are, and the leader of the day keeps or replaces them.
+        tail.bytes += framed.len() as u64;
+        tail.next_number += 1;
+        let written = record::decode_body(body, record::VERSION).expect("it was encoded above");
+        let mut index = guarded(&self.shared.index);
+        index.files.insert(tail.number, tail.bytes);
+        let fits = index.take(written, body, offset);
+        assert!(fits, "raft hands out entries without gaps");
+        Ok(())
     }
 
     fn begin_file(&self, tail: &mut Tail) -> io::Result<()> {
-        let file = files::make(&self.shared.dir, tail.next_number, &self.shared.header)?;
-        tail.bytes = file.metadata()?.len();
+        let shared = &self.shared;
+        let header = FileHeader {
+            version: record::VERSION,
+            identity: shared.identity,
+            salt: shared.salt,
+            voters: shared.voters.clone(),
+            keep_from: guarded(&shared.index).keep_from,
+        };
+        tail.number = tail.next_number;
+        tail.bytes = files::make(&*shared.files, tail.number, &header)?;
         tail.next_number += 1;
-        tail.file = Arc::new(file);
-        let mut index = lock(&self.shared.index);
-        index.bytes += tail.bytes;
-        index.files.push(Arc::clone(&tail.file));
+        tail.is_old = false;
+        guarded(&shared.index).files.insert(tail.number, tail.bytes);
         Ok(())
+    }
+
+    /// Removes the files below this number, oldest first.
+    fn remove_files(&self, keep_from: u64) {
+        let kept = guarded(&self.shared.index).files.split_off(&keep_from);
+        let gone = std::mem::replace(&mut guarded(&self.shared.index).files, kept);
+        remove(&*self.shared.files, gone.into_keys());
     }
 }
 
-impl Index {
-    fn replay(
-        &mut self,
-        path: &Path,
-        file: Arc<File>,
-        scanned: &Scanned,
-    ) -> Result<(), LogStoreFault> {
-        self.files.push(file);
-        self.bytes += scanned.end as u64;
-        for (_, offset, body) in &scanned.records {
-            let unreadable = || damaged(path, *offset, "a record of another version");
-            let written = record::decode_body(body).map_err(|_| unreadable())?;
-            let is_contiguous = written.first_index <= self.entries.len() as u64 + 1;
-            if !written.entries.is_empty() && (written.first_index == 0 || !is_contiguous) {
-                return Err(damaged(path, *offset, "the entries before it"));
-            }
-            self.take(written, body, *offset as u64);
+/// Which files are the log's, by the newest one's word; removes those below, which a crash left.
+fn let_go(
+    files: &dyn LogFiles,
+    found: &[u64],
+    newest: u64,
+    last: &Scanned,
+) -> Result<Vec<u64>, LogStoreFault> {
+    let mut keep_from = last.header.keep_from;
+    for (offset, body) in &last.records {
+        let written = decode(files, newest, *offset, body, last)?;
+        if let Some(
+            Start::Reset { keep_from: from, .. } | Start::Compacted { keep_from: from, .. },
+        ) = written.start
+        {
+            keep_from = from;
         }
-        Ok(())
     }
+    let (gone, kept): (Vec<u64>, Vec<u64>) =
+        found.iter().copied().partition(|number| *number < keep_from);
+    let first = *kept.first().unwrap_or(&newest);
+    if first != keep_from {
+        return Err(damaged(files, &files::name(first), 0, "the file before it"));
+    }
+    remove(files, gone);
+    Ok(kept)
+}
 
-    /// A record of the newest file, at this offset.
-    fn take(&mut self, written: Written, body: &[u8], offset: u64) {
-        if let Some(hard_state) = written.hard_state {
-            self.hard_state = hard_state;
-        }
-        if !written.entries.is_empty() {
-            self.entries.truncate(position(written.first_index));
-        }
-        for entry in written.entries {
-            let (term, len, file) = (entry.term, entry.len, self.files.len() - 1);
-            let crc = crc32fast::hash(&body[entry.offset..entry.offset + len]);
-            let offset = offset + (BODY_OFFSET + entry.offset) as u64;
-            self.entries.push(Place { term, file, offset, len, crc });
+/// A file that stays is tried again at the next start.
+fn remove(files: &dyn LogFiles, numbers: impl IntoIterator<Item = u64>) {
+    for number in numbers {
+        if let Err(cause) = files.remove(&files::name(number)) {
+            tracing::warn!(number, %cause, "a needless file of the raft log stays");
         }
     }
+}
 
-    fn recovered(&self, header: &FileHeader) -> RecoveredLog {
-        let (hard_state, voters) = (self.hard_state.clone(), header.voters.clone());
-        RecoveredLog { hard_state, voters, last_index: self.entries.len() as u64 }
+/// Takes one file's records, which follow those taken before.
+fn replay(
+    files: &dyn LogFiles,
+    index: &mut Index,
+    number: u64,
+    scanned: &Scanned,
+    identity: LogIdentity,
+) -> Result<(), LogStoreFault> {
+    let name = files::name(number);
+    check_identity(&name, identity, scanned.header.identity)?;
+    let follows = index.next_number.is_none_or(|next| next == number);
+    if !follows {
+        return Err(damaged(files, &name, 0, "the file before it"));
     }
+    index.next_number = Some(scanned.next_number(number));
+    index.files.insert(number, scanned.end as u64);
+    for (offset, body) in &scanned.records {
+        let written = decode(files, number, *offset, body, scanned)?;
+        if !index.take(written, body, *offset as u64) {
+            return Err(damaged(files, &name, *offset, "the entries before it"));
+        }
+    }
+    Ok(())
+}
 
-    /// Where the entries of `low..high` lie, at least one, within `bytes_max`.
-    fn places(&self, low: u64, high: u64, bytes_max: u64) -> Vec<(Place, Arc<File>)> {
-        let mut bytes = 0;
-        let range = position(low)..position(high).min(self.entries.len());
-        let places = self.entries.get(range).unwrap_or_default().iter();
-        let within = places.take_while(|place| {
-            let is_first = bytes == 0;
-            bytes += 1 + place.len as u64;
-            is_first || bytes <= bytes_max
-        });
-        within.map(|place| (*place, Arc::clone(&self.files[place.file]))).collect()
-    }
+fn decode(
+    files: &dyn LogFiles,
+    number: u64,
+    offset: usize,
+    body: &[u8],
+    scanned: &Scanned,
+) -> Result<record::Written, LogStoreFault> {
+    let unreadable = |_| damaged(files, &files::name(number), offset, "a record of this version");
+    record::decode_body(body, scanned.header.version).map_err(unreadable)
 }
 
 impl LogSource for LogStore {
     fn fetch(&self, low: u64, high: u64, bytes_max: u64) -> Result<Vec<Entry>, LogUnreadable> {
-        let unreadable = |cause: String| LogUnreadable { low, high, cause };
-        let places = lock(&self.shared.index).places(low, high, bytes_max);
-        if places.is_empty() {
-            return Err(unreadable("not there".to_owned()));
-        }
-        let read = |(index, (place, file)): (u64, (Place, Arc<File>))| {
-            let data = read_place(&place, &file).map_err(|cause| unreadable(cause.to_string()))?;
-            Ok(Entry { index, term: place.term, data: data.into(), ..Entry::default() })
+        let places = guarded(&self.shared.index).places(low, high, bytes_max);
+        let read = |(index, place): (u64, Place)| self.read(index, &place);
+        let entries: io::Result<Vec<Entry>> = (low..).zip(places).map(read).collect();
+        let cause = match entries {
+            Ok(entries) if !entries.is_empty() => return Ok(entries),
+            Ok(_) => "not there".to_owned(),
+            Err(cause) => cause.to_string(),
         };
-        (low..).zip(places).map(read).collect()
+        // A file may have gone while it was read.
+        let is_gone = low <= guarded(&self.shared.index).start.index;
+        Err(LogUnreadable { low, high, cause, is_gone })
     }
 }
 
-fn read_place(place: &Place, file: &File) -> io::Result<Vec<u8>> {
-    let mut data = vec![0; place.len];
-    file.read_exact_at(&mut data, place.offset)?;
-    match crc32fast::hash(&data) == place.crc {
-        true => Ok(data),
-        false => Err(io::Error::other(format!("bad checksum at byte {}", place.offset))),
+impl LogStore {
+    fn read(&self, index: u64, place: &Place) -> io::Result<Entry> {
+        let len = place.context_len + place.data_len;
+        let bytes = self.shared.files.read_at(&files::name(place.file), place.offset, len)?;
+        if crc32fast::hash(&bytes) != place.crc {
+            return Err(io::Error::other(format!("bad checksum at byte {}", place.offset)));
+        }
+        let mut context = bytes::Bytes::from(bytes);
+        let data = context.split_off(place.context_len);
+        let (term, entry_type) = (place.term, place.kind());
+        Ok(Entry { index, term, entry_type, data, context, ..Entry::default() })
     }
 }
 
 fn check_identity(
-    path: &Path,
+    name: &str,
     expected: LogIdentity,
     got: LogIdentity,
 ) -> Result<(), LogStoreFault> {
-    let file = || path.display().to_string();
     match expected == got {
         true => Ok(()),
-        false => Err(LogStoreFault::Identity { file: file(), expected, got }),
+        false => Err(LogStoreFault::Identity { file: name.to_owned(), expected, got }),
     }
 }
 
-/// Where the entry with this index stands in the list; entries begin at 1.
-fn position(index: u64) -> usize {
-    usize::try_from(index.saturating_sub(1)).unwrap_or(usize::MAX)
-}
-
-fn fault(path: &Path, cause: &io::Error) -> LogStoreFault {
+fn fault(files: &dyn LogFiles, name: &str, cause: &io::Error) -> LogStoreFault {
     // An io::Error cannot be cloned; its kind and text are what anybody needs of it.
     let cause = io::Error::new(cause.kind(), cause.to_string());
-    LogStoreFault::Io { path: path.display().to_string(), cause }
+    LogStoreFault::Io { path: format!("{}/{name}", files.describe()), cause }
 }
 
 /// A poisoned lock means a thread panicked, and every thread of this room aborts on a panic.
-fn lock<T>(content: &Mutex<T>) -> MutexGuard<'_, T> {
+fn guarded<T>(content: &Mutex<T>) -> MutexGuard<'_, T> {
     content.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,9 @@
 //! What a log keeps through reopening, conflicts, crashes and damage.
 
+use std::path::PathBuf;
+
+use raft::eraftpb::HardState;
+
 use super::*;
 
 const IDENTITY: LogIdentity = LogIdentity { log_id: [7; 32], node_id: 1 };
@@ -16,7 +20,7 @@ fn task(entries: Vec<Entry>, hard_state: Option<(u64, u64, u64)>) -> WriteTask {
         commit,
         ..HardState::default()
     });
-    WriteTask { number: 1, entries, hard_state, must_sync: true }
+    WriteTask { number: 1, entries, hard_state, must_sync: true, ..WriteTask::default() }
 }
 
 fn fresh() -> tempfile::TempDir {
@@ -71,13 +75,15 @@ fn a_conflicting_suffix_is_replaced_in_one_stroke() {
         assert_eq!(store.fetch(1, 6, u64::MAX).unwrap(), kept);
         assert!(store.fetch(6, 7, u64::MAX).is_err(), "the old suffix is gone");
     }
-    let (store, _) = write_and_reopen(&fresh(), &[&[older, newer, oldest_of_all]]);
+    let dir = fresh();
+    let (store, _) = write_and_reopen(&dir, &[&[older, newer, oldest_of_all]]);
     assert_eq!(store.fetch(1, 9, u64::MAX).unwrap(), entries(1..2, 3));
 }
 
 #[test]
 fn a_fetch_stops_at_its_byte_bound_but_gives_at_least_one_entry() {
-    let (store, _) = write_and_reopen(&fresh(), &[&[task(entries(1..9, 1), None)]]);
+    let dir = fresh();
+    let (store, _) = write_and_reopen(&dir, &[&[task(entries(1..9, 1), None)]]);
     assert_eq!(store.fetch(3, 9, 0).unwrap(), entries(3..4, 1));
     assert_eq!(store.fetch(1, 9, 60).unwrap(), entries(1..4, 1));
 }
@@ -85,17 +91,17 @@ fn a_fetch_stops_at_its_byte_bound_but_gives_at_least_one_entry() {
 #[test]
 fn full_files_are_followed_by_new_ones() {
     let dir = fresh();
-    let small = |dir: &Path| LogStore::open_with(dir, IDENTITY, 200).unwrap();
+    let small = |dir: &Path| LogStore::open_on(on(dir), IDENTITY, 200).unwrap();
     let (store, _) = small(dir.path());
     (1..40).for_each(|index| store.write(&[task(entries(index..index + 1, 1), None)]).unwrap());
     drop(store);
-    assert!(files::list(dir.path()).unwrap().len() > 5);
+    assert!(names(dir.path()).len() > 5);
     std::fs::write(dir.path().join("next.tmp"), b"a crash while the next file was made").unwrap();
     let (store, recovered) = small(dir.path());
     assert_eq!(recovered.last_index, 39);
     assert_eq!(store.fetch(1, 40, u64::MAX).unwrap(), entries(1..40, 1));
     drop(store);
-    let middle = files::list(dir.path()).unwrap()[2].1.clone();
+    let middle = names(dir.path())[2].clone();
     std::fs::remove_file(middle).unwrap();
     let refused = LogStore::open(dir.path(), IDENTITY).map(drop).unwrap_err();
     assert!(matches!(refused, LogStoreFault::Damaged { what: "the file before it", .. }));
@@ -127,7 +133,7 @@ fn a_log_exists_once_its_first_file_has_its_name() {
     LogStore::create(&dir, IDENTITY, &[1, 2, 3]).unwrap();
     assert!(LogStore::exists(&dir));
     assert_eq!(LogStore::open(&dir, IDENTITY).unwrap().1.voters, [1, 2, 3]);
-    for (_, file) in files::list(&dir).unwrap() {
+    for file in names(&dir) {
         std::fs::write(file, b"rotten").unwrap();
     }
     assert!(LogStore::exists(&dir), "a damaged log is not a missing one");
@@ -151,7 +157,7 @@ fn an_unfinished_last_record_is_cut_away_at_every_length() {
     let dir = three_records();
     let file = only_file(&dir);
     let whole = std::fs::read(&file).unwrap();
-    let last = files::scan(&file, 1, true).unwrap().records[2].1;
+    let last = files::scan(&*on(dir.path()), 1, true).unwrap().records[2].0;
     for len in last..whole.len() {
         std::fs::write(&file, &whole[..len]).unwrap();
         let (store, recovered) = open(&dir);
@@ -169,7 +175,7 @@ fn a_damaged_byte_is_refused_wherever_a_record_follows() {
     let dir = three_records();
     let file = only_file(&dir);
     let whole = std::fs::read(&file).unwrap();
-    let last = files::scan(&file, 1, true).unwrap().records[2].1;
+    let last = files::scan(&*on(dir.path()), 1, true).unwrap().records[2].0;
     for at in 0..whole.len() {
         let mut bytes = whole.clone();
         bytes[at] ^= 1 << (at % 8);
@@ -225,5 +231,15 @@ fn three_records() -> tempfile::TempDir {
 }
 
 fn only_file(dir: &tempfile::TempDir) -> PathBuf {
-    files::list(dir.path()).unwrap()[0].1.clone()
+    names(dir.path())[0].clone()
+}
+
+fn on(dir: &Path) -> Arc<dyn LogFiles> {
+    Arc::new(DirFiles::new(dir))
+}
+
+/// The log's files, oldest first.
+fn names(dir: &Path) -> Vec<PathBuf> {
+    let numbers = files::list(&*on(dir)).unwrap();
+    numbers.into_iter().map(|number| dir.join(files::name(number))).collect()
 }

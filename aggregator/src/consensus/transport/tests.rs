@@ -12,7 +12,9 @@ use crate::clock::Clock;
 use crate::command::{Command, Reply};
 use crate::consensus::driver::DriverConfig;
 use crate::consensus::log_store::{LogIdentity, LogStore};
-use crate::consensus::{Applier, Consensus, ConsensusStatus, ProposalOutcome, Role};
+use crate::consensus::{
+    Applier, Consensus, ConsensusStatus, Membership, ProposalOutcome, Role, SnapshotMeta,
+};
 use crate::identity::{ClusterPlan, NodeIdentity, NodePlan};
 use crate::limits::LOG_TAIL_BYTES_MAX;
 
@@ -28,6 +30,19 @@ impl Applier for Journal {
         let commands = crate::command::Entry::decode(data).unwrap().commands.len();
         self.0.push(data.to_vec());
         vec![Reply::Done; commands]
+    }
+
+    /// Whatever is asked for is refused.
+    fn apply_change(&mut self, index: u64, context: &[u8]) -> (Vec<Reply>, Option<Membership>) {
+        (self.apply(index, context), None)
+    }
+
+    fn install(&mut self, _: &SnapshotMeta) {
+        unreachable!("nobody here compacts a log");
+    }
+
+    fn membership(&self) -> Option<Membership> {
+        None
     }
 }
 
@@ -75,6 +90,7 @@ impl Cluster {
         let config = DriverConfig {
             node_id: identity.node_id,
             applied: 0,
+            membership: Membership::of_voters([1, 2, 3]),
             jitter_seed: 7,
             tail_bytes_max: LOG_TAIL_BYTES_MAX,
         };
@@ -244,7 +260,8 @@ async fn a_group_of_one_leads_itself_at_once_and_remembers() {
     let identity = LogIdentity { log_id: [1; 32], node_id: 1 };
     LogStore::create(dir.path(), identity, &[1]).unwrap();
     let (node_id, jitter_seed, tail_bytes_max) = (1, 0, LOG_TAIL_BYTES_MAX);
-    let config = DriverConfig { node_id, applied: 0, jitter_seed, tail_bytes_max };
+    let membership = Membership::of_voters([1]);
+    let config = DriverConfig { node_id, applied: 0, membership, jitter_seed, tail_bytes_max };
     for life in 1..=2 {
         let log = LogStore::open(dir.path(), identity).unwrap();
         let (outbox, journal) = (PeerOutbox::default(), Journal::default());

@@ -2,45 +2,68 @@
 //!
 //! In: ticks, peers' messages, proposals, and notices of what became durable or applied.
 //! Out: after each round of inputs at most one [`Output`]: messages to send now, one write for the
-//! disk, entries that are committed. The caller owes three things:
+//! disk, entries that are committed. The caller owes four things:
 //!
 //! 1. Write tasks reach the disk in the order of their numbers, each whole or not at all; when a
 //!    task is durable, [`Driver::persisted`] says so. Messages that speak of what a task holds
 //!    (votes, confirmations) stay in here until then.
-//! 2. Committed entries are applied in order; [`Driver::applied`] says how far.
-//! 3. [`Driver::take_output`] is called until it gives `None` before the caller sleeps.
+//! 2. Committed entries are applied in order; [`Driver::applied`] says how far. What became of a
+//!    change of membership is said before that, with [`Driver::change_applied`].
+//! 3. A snapshot is durable before [`Driver::install`] hears of it, and installed when the output
+//!    says so; [`Driver::snapshot_installed`] says when.
+//! 4. [`Driver::take_output`] is called until it gives `None` before the caller sleeps.
 //!
 //! The same inputs in the same order give the same outputs: elections are timed by
 //! [`super::election`], and nothing else here is random.
+
+mod leadership;
+mod members;
+mod reads;
+mod snapshots;
+mod types;
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use raft::{RawNode, StateRole};
 
-use super::election;
 use super::guard::{self, Known};
 use super::logger;
+use super::membership::Membership;
+use super::snapshot::SnapshotMeta;
 use super::storage::{LogSource, RaftStorage, RecoveredLog};
 use super::{ConsensusStatus, Role};
 use crate::limits::{
     COMMITTED_BYTES_PER_READY_MAX, ELECTION_TICKS, HEARTBEAT_TICKS, INFLIGHT_MESSAGES_MAX,
     MESSAGE_ENTRIES_BYTES_MAX, UNCOMMITTED_BYTES_MAX,
 };
+use members::Changes;
+use snapshots::Snapshots;
+
+pub(crate) use reads::READ_CONTEXT_BYTES;
+pub(crate) use snapshots::{from_raft, to_raft};
 
 pub use super::guard::Refused;
-pub use raft::eraftpb::{Entry, HardState, Message, MessageType};
+pub use super::snapshot::Position;
+pub use raft::eraftpb::{Entry, EntryType, HardState, Message, MessageType};
+pub use types::{
+    ChangeRefused, CompactRefused, DriverConfig, DriverFault, Output, PeerProgress, PeerState,
+    ProposeRefused, Read, RoleChange, TransferRefused, WriteTask,
+};
 
 /// The driver of one replica, reading its log through `S`.
 pub struct Driver<S: LogSource> {
     raw: RawNode<RaftStorage<S>>,
-    voters: Vec<u64>,
+    /// As raft acts by it: what the state said of the newest change that it has applied.
+    membership: Membership,
+    changes: Changes,
+    snapshots: Snapshots,
     jitter_seed: u64,
     ticks: u64,
     /// Readies handed out and not yet durable, oldest first.
     unpersisted: VecDeque<Unpersisted>,
-    /// Messages whose time has come, for the next output.
-    released: Vec<Message>,
+    /// What has to wait for nothing any more, for the next output.
+    released: Output,
     shown: RoleChange,
     /// To whom leadership was offered in this term; whoever did not take it is asked last.
     offered: Vec<u64>,
@@ -58,83 +81,8 @@ struct Unpersisted {
     first_index: Option<u64>,
     /// To send once this ready is durable.
     messages: Vec<Message>,
-}
-
-/// What a replica is told once, at its start.
-#[derive(Clone, Debug)]
-pub struct DriverConfig {
-    /// This replica's id; one of the voters.
-    pub node_id: u64,
-    /// The highest index whose effects are durable in the state: entries above it are handed out
-    /// as committed again. Never taken from the hard state.
-    pub applied: u64,
-    /// Where the election timeouts come from.
-    pub jitter_seed: u64,
-    /// Newest entries kept in memory, in bytes: `limits::LOG_TAIL_BYTES_MAX`, or less in a test.
-    pub tail_bytes_max: usize,
-}
-
-/// What the caller must do after a round of inputs.
-#[derive(Debug, Default, PartialEq)]
-pub struct Output {
-    /// To send now, in any order, best effort.
-    pub messages: Vec<Message>,
-    /// To write, after all earlier ones.
-    pub write: Option<WriteTask>,
-    /// To apply, in order. All of them are durable here.
-    pub committed: Vec<Entry>,
-    /// The role, term or leader changed.
-    pub role: Option<RoleChange>,
-}
-
-/// One atomic write: entries and hard state belong to one record.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct WriteTask {
-    /// Rises with every task; [`Driver::persisted`] takes it back.
-    pub number: u64,
-    /// Replace everything from the first one's index on.
-    pub entries: Vec<Entry>,
-    /// Replaces the older one.
-    pub hard_state: Option<HardState>,
-    /// Whether a promise depends on it. If not it may wait for the next flush, and counts as
-    /// durable at once: it holds no more than a newer commit index, which a restart learns again.
-    pub must_sync: bool,
-}
-
-/// What this replica believes of the group's leadership.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RoleChange {
-    pub role: Role,
-    pub term: u64,
-    pub leader: Option<u64>,
-}
-
-/// Where a proposal went in the leader's log. Committed at this very index and term, it is this
-/// proposal; at this index with another term, it is another leader's, and this one was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    pub index: u64,
-    pub term: u64,
-}
-
-/// Why a driver does not start. The operator must act.
-#[derive(Debug, thiserror::Error)]
-pub enum DriverFault {
-    #[error("node {node_id} is not among the log's voters {voters:?}")]
-    NotVoter { node_id: u64, voters: Vec<u64> },
-    #[error("the state has applied index {applied}, the raft log ends at {last_index}: log lost")]
-    LogBehindState { applied: u64, last_index: u64 },
-    #[error("raft: {0}")]
-    Raft(#[from] raft::Error),
-}
-
-/// Why a proposal was not taken. Nothing was appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProposeRefused {
-    #[error("this replica does not lead")]
-    NotLeader,
-    #[error("too much is uncommitted")]
-    Full,
+    /// To install then.
+    install: Option<SnapshotMeta>,
 }
 
 impl<S: LogSource> Driver<S> {
@@ -144,26 +92,24 @@ impl<S: LogSource> Driver<S> {
         source: S,
         mut recovered: RecoveredLog,
     ) -> Result<Self, DriverFault> {
-        let voters = recovered.voters.clone();
-        if !voters.contains(&config.node_id) {
-            return Err(DriverFault::NotVoter { node_id: config.node_id, voters });
-        }
-        let (applied, last_index) = (config.applied, recovered.last_index);
-        if applied > last_index {
-            return Err(DriverFault::LogBehindState { applied, last_index });
-        }
-        // The commit index is written without a flush; what was applied was committed all the same.
-        recovered.hard_state.commit = recovered.hard_state.commit.max(applied);
-        let storage = RaftStorage::new(source, recovered, config.tail_bytes_max);
+        check_start(config, &recovered)?;
+        // The commit index is written without a flush; what was applied or compacted was committed
+        // all the same.
+        let known = config.applied.max(recovered.start.index);
+        recovered.hard_state.commit = recovered.hard_state.commit.max(known);
+        let membership = config.membership.clone();
+        let storage = RaftStorage::new(source, recovered, &membership, config.tail_bytes_max);
         let raw = RawNode::new(&raft_config(config), storage, &logger::to_tracing())?;
         let shown = shown(&raw);
         let mut driver = Self {
             raw,
-            voters,
+            membership,
+            changes: Changes::default(),
+            snapshots: Snapshots::default(),
             jitter_seed: config.jitter_seed,
             ticks: 0,
             unpersisted: VecDeque::new(),
-            released: Vec::new(),
+            released: Output::default(),
             shown,
             offered: Vec::new(),
             stood_down: false,
@@ -174,47 +120,36 @@ impl<S: LogSource> Driver<S> {
 
     /// One tick of the caller's clock has passed.
     pub fn tick(&mut self) {
-        // A snapshot that is handed out and not applied must not meet an election. None exists in
-        // this version: peers' are refused, and a whole log never makes one.
-        debug_assert!(self.raw.snap().is_none());
+        // An election between a snapshot's way into the log and into the state would count members
+        // and entries that are not there yet; raft panics. Its leader keeps the time meanwhile.
+        if self.snapshots.is_installing() {
+            return;
+        }
         self.ticks += 1;
         self.forgo_election();
         self.raw.tick();
         self.set_election_timeout();
+        self.give_up_on_snapshots();
     }
 
     /// A message came from a peer.
     pub fn message(&mut self, message: Message) -> Result<(), Refused> {
-        let known = Known {
-            node_id: self.raw.raft.id,
-            voters: &self.voters,
-            term: self.raw.raft.term,
-            last_index: self.raw.raft.raft_log.last_index(),
-            leads: self.raw.raft.state == StateRole::Leader,
-        };
-        guard::check(&message, &known)?;
-        if self.stood_down && message.get_msg_type() == MessageType::MsgTimeoutNow {
-            return Ok(()); // offered and not taken: the leader asks another one
+        guard::check(&message, &self.known())?;
+        match message.get_msg_type() {
+            // Offered and not taken: the leader asks another one.
+            MessageType::MsgTimeoutNow if self.forgoes_leadership() => return Ok(()),
+            MessageType::MsgReadIndex if self.has_too_many_reads() => return Ok(()),
+            MessageType::MsgSnapshot => return self.note_offer(message),
+            // What raft itself may still say no to (a vote it cannot count) changes nothing.
+            _ => drop(self.raw.step(message)),
         }
-        // What raft itself may still say no to (a vote it cannot count) changes nothing.
-        let _ = self.raw.step(message);
         self.set_election_timeout();
         Ok(())
     }
 
     /// Appends one entry, as the leader.
     pub fn propose(&mut self, data: Bytes) -> Result<Position, ProposeRefused> {
-        // Never through a follower: raft 0.7 would forward it as MsgPropose, which peers drop.
-        if self.raw.raft.state != StateRole::Leader {
-            return Err(ProposeRefused::NotLeader);
-        }
-        let entry = Entry { data, ..Entry::default() };
-        let (msg_type, from) = (MessageType::MsgPropose, self.raw.raft.id);
-        let proposal =
-            Message { msg_type, from, entries: vec![entry].into(), ..Message::default() };
-        self.raw.step(proposal).map_err(|_| ProposeRefused::Full)?;
-        let (index, term) = (self.raw.raft.raft_log.last_index(), self.raw.raft.term);
-        Ok(Position { index, term })
+        self.append(Entry { data, ..Entry::default() })
     }
 
     /// The write task of this number, and all before it, are durable.
@@ -226,7 +161,10 @@ impl<S: LogSource> Driver<S> {
             }
             newest = Some(front.number);
             let ready = self.unpersisted.pop_front().expect("it was just looked at");
-            self.released.extend(ready.messages);
+            self.released.messages.extend(ready.messages);
+            if ready.install.is_some() {
+                self.released.install = ready.install;
+            }
         }
         if let Some(newest) = newest {
             self.raw.on_persist_ready(newest);
@@ -237,8 +175,10 @@ impl<S: LogSource> Driver<S> {
 
     /// Everything up to `index` is applied.
     pub fn applied(&mut self, index: u64) {
-        if index > self.raw.raft.raft_log.applied() {
+        // What was applied while a snapshot was on its way in is part of it.
+        if !self.snapshots.is_installing() && index > self.raw.raft.raft_log.applied() {
             self.raw.advance_apply_to(index);
+            self.compact_when_due();
         }
     }
 
@@ -247,44 +187,9 @@ impl<S: LogSource> Driver<S> {
         self.raw.report_unreachable(node_id);
     }
 
-    /// Asks for votes now instead of waiting for a silence, when there is nobody else to hear.
-    pub fn campaign_if_alone(&mut self) {
-        if self.voters.len() == 1 {
-            let _ = self.raw.campaign();
-            self.set_election_timeout();
-        }
-    }
-
-    /// Offers leadership, if this replica has it, to the other voter that has confirmed the most.
-    /// Answers to whom; `None` when there is nobody, or nothing to offer. Until it is taken, or an
-    /// election timeout has passed, proposals are refused; asked again, it is the next one's turn.
-    pub fn hand_over(&mut self) -> Option<u64> {
-        if self.raw.raft.state != StateRole::Leader {
-            return None;
-        }
-        let me = self.raw.raft.id;
-        let others: Vec<u64> = self.voters.iter().copied().filter(|id| *id != me).collect();
-        if others.iter().all(|id| self.offered.contains(id)) {
-            self.offered.clear();
-        }
-        let progress = self.raw.raft.prs();
-        let confirmed = |id: u64| progress.get(id).map_or(0, |of| of.matched);
-        let open = others.into_iter().filter(|id| !self.offered.contains(id));
-        let next = open.max_by_key(|id| (confirmed(*id), std::cmp::Reverse(*id)))?;
-        self.offered.push(next);
-        self.raw.transfer_leader(next);
-        Some(next)
-    }
-
-    /// From now on this replica never asks for votes and takes no leadership that is offered. It
-    /// votes and replicates as before. It keeps what leadership it has: see [`Driver::hand_over`].
-    pub fn stand_down(&mut self) {
-        self.stood_down = true;
-    }
-
-    /// Whether [`Driver::take_output`] has something.
+    /// Whether [`Driver::take_output`] may have something.
     pub fn has_output(&self) -> bool {
-        !self.released.is_empty() || self.raw.has_ready()
+        self.released != Output::default() || self.raw.has_ready() || self.can_begin_install()
     }
 
     /// Whether a write that a promise depends on is still on its way to the disk.
@@ -294,6 +199,8 @@ impl<S: LogSource> Driver<S> {
 
     /// One round of work, or `None` when there is nothing to do until the next input.
     pub fn take_output(&mut self) -> Option<Output> {
+        self.begin_install();
+        self.note_wanted_snapshot();
         if !self.has_output() {
             return None;
         }
@@ -301,7 +208,13 @@ impl<S: LogSource> Driver<S> {
         if self.raw.has_ready() {
             self.take_ready(&mut output);
         }
-        output.messages.append(&mut self.released);
+        let released = std::mem::take(&mut self.released);
+        // Nobody is node 0: that is a snapshot's confirmation when no leader is known.
+        output.messages.extend(released.messages.into_iter().filter(|message| message.to != 0));
+        output.install = released.install;
+        output.offer = released.offer;
+        output.snapshot_wanted = released.snapshot_wanted;
+        output.compact = released.compact;
         Some(output)
     }
 
@@ -318,20 +231,52 @@ impl<S: LogSource> Driver<S> {
         }
     }
 
+    fn known(&self) -> Known<'_> {
+        Known {
+            node_id: self.raw.raft.id,
+            membership: &self.membership,
+            term: self.raw.raft.term,
+            last_index: self.raw.raft.raft_log.last_index(),
+            leads: self.leads(),
+        }
+    }
+
+    fn leads(&self) -> bool {
+        self.raw.raft.state == StateRole::Leader
+    }
+
+    fn append(&mut self, entry: Entry) -> Result<Position, ProposeRefused> {
+        // Never through a follower: raft 0.7 would forward it as MsgPropose, which peers drop.
+        if !self.leads() {
+            return Err(ProposeRefused::NotLeader);
+        }
+        let (msg_type, from) = (MessageType::MsgPropose, self.raw.raft.id);
+        let proposal =
+            Message { msg_type, from, entries: vec![entry].into(), ..Message::default() };
+        self.raw.step(proposal).map_err(|_| ProposeRefused::Full)?;
+        let (index, term) = (self.raw.raft.raft_log.last_index(), self.raw.raft.term);
+        Ok(Position { index, term })
+    }
+
     /// The asynchronous ready of raft 0.7: send the leader's messages, hold back the others,
     /// make the entries readable, and only then tell raft that they are on their way.
     fn take_ready(&mut self, output: &mut Output) {
         let mut ready = self.raw.ready();
         output.messages = ready.take_messages();
         output.committed = ready.take_committed_entries();
+        output.reads = self.reads_of(ready.take_read_states());
+        self.changes.note_committed(&output.committed);
         let task = WriteTask {
             number: ready.number(),
+            reset: snapshots::position_of(ready.snapshot()),
             entries: ready.take_entries(),
             hard_state: ready.hs().cloned(),
             must_sync: ready.must_sync(),
         };
         let messages = ready.take_persisted_messages();
-        self.raw.mut_store().append(&task.entries);
+        let store = self.raw.mut_store();
+        task.reset.into_iter().for_each(|position| store.start_after(position));
+        store.append(&task.entries);
         self.raw.advance_append_async(ready);
         self.note_write(task, messages, output);
         output.role = self.take_role_change();
@@ -339,9 +284,10 @@ impl<S: LogSource> Driver<S> {
 
     fn note_write(&mut self, task: WriteTask, messages: Vec<Message>, output: &mut Output) {
         let (number, must_sync) = (task.number, task.must_sync);
-        let empty = task.entries.is_empty() && task.hard_state.is_none();
+        let empty = task.entries.is_empty() && task.hard_state.is_none() && task.reset.is_none();
         let first_index = task.entries.first().map(|entry| entry.index);
-        let ready = Unpersisted { number, empty, must_sync, first_index, messages };
+        let install = task.reset.and_then(|_| self.snapshots.installing());
+        let ready = Unpersisted { number, empty, must_sync, first_index, messages, install };
         self.unpersisted.push_back(ready);
         if !empty {
             output.write = Some(task);
@@ -366,22 +312,20 @@ impl<S: LogSource> Driver<S> {
         let end = self.raw.raft.raft_log.last_index() + 1;
         self.unpersisted.iter().filter_map(|ready| ready.first_index).fold(end, u64::min)
     }
+}
 
-    /// A replica that stood down has waited long enough to vote for others, and never so long that
-    /// it would ask for votes.
-    fn forgo_election(&mut self) {
-        let raft = &mut self.raw.raft;
-        if self.stood_down && raft.state != StateRole::Leader {
-            raft.election_elapsed = raft.election_elapsed.min(ELECTION_TICKS - 1);
-            raft.set_randomized_election_timeout(2 * ELECTION_TICKS - 1);
-        }
+fn check_start(config: &DriverConfig, recovered: &RecoveredLog) -> Result<(), DriverFault> {
+    let (applied, last_index) = (config.applied, recovered.last_index);
+    if applied > last_index {
+        return Err(DriverFault::LogBehindState { applied, last_index });
     }
-
-    fn set_election_timeout(&mut self) {
-        let (id, term) = (self.raw.raft.id, self.raw.raft.term);
-        let timeout = election::timeout_ticks(self.jitter_seed, id, term, self.ticks);
-        self.raw.raft.set_randomized_election_timeout(timeout);
+    if applied < recovered.start.index {
+        return Err(DriverFault::StateBehindLog { applied, start: recovered.start.index });
     }
+    if !config.membership.is_whole() {
+        return Err(DriverFault::Membership { membership: config.membership.clone() });
+    }
+    Ok(())
 }
 
 fn shown<S: LogSource>(raw: &RawNode<RaftStorage<S>>) -> RoleChange {
@@ -409,6 +353,8 @@ fn raft_config(config: &DriverConfig) -> raft::Config {
         max_inflight_msgs: INFLIGHT_MESSAGES_MAX,
         max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
         max_committed_size_per_ready: COMMITTED_BYTES_PER_READY_MAX,
+        // A read is confirmed by a majority: no clock is trusted.
+        read_only_option: raft::ReadOnlyOption::Safe,
         ..raft::Config::default()
     }
 }

@@ -1,0 +1,123 @@
+//! Reads that wait for their index: one question at a time for all who wait.
+
+use super::ReadRefused;
+use super::driver::{Driver, Read};
+use super::inbox::ReadReply;
+use super::storage::LogSource;
+use crate::limits::{READ_RETRY_TICKS, READS_WAITING_MAX};
+
+/// Owned by the raft thread.
+#[derive(Default)]
+pub(crate) struct Reads {
+    /// Who came since the last question was asked: its answer may be older than they are.
+    waiting: Vec<ReadReply>,
+    asked: Option<Asked>,
+    token: u64,
+}
+
+struct Asked {
+    token: u64,
+    ticks: u64,
+    readers: Vec<ReadReply>,
+}
+
+impl Reads {
+    pub(crate) fn push(&mut self, readers: Vec<ReadReply>) {
+        for reader in readers {
+            if self.waiting.len() < READS_WAITING_MAX {
+                self.waiting.push(reader);
+            } else {
+                // A reader that no longer listens is no fault.
+                let _ = reader.send(Err(ReadRefused::Busy));
+            }
+        }
+    }
+
+    /// A question that stays without an answer is asked again, under another name.
+    pub(crate) fn tick(&mut self) {
+        let Some(asked) = &mut self.asked else { return };
+        asked.ticks += 1;
+        if asked.ticks >= READ_RETRY_TICKS {
+            let readers = self.asked.take().map(|asked| asked.readers).unwrap_or_default();
+            self.waiting.extend(readers);
+            self.waiting.retain(|reader| !reader.is_closed());
+        }
+    }
+
+    /// Asks, unless a question is under way or nobody waits.
+    pub(crate) fn ask<S: LogSource>(&mut self, driver: &mut Driver<S>) {
+        if self.asked.is_none() && !self.waiting.is_empty() {
+            self.token += 1;
+            driver.read_index(self.token);
+            let readers = std::mem::take(&mut self.waiting);
+            self.asked = Some(Asked { token: self.token, ticks: 0, readers });
+        }
+    }
+
+    pub(crate) fn answer(&mut self, reads: &[Read]) {
+        for read in reads {
+            if let Some(asked) = self.asked.take_if(|asked| asked.token == read.token) {
+                for reader in asked.readers {
+                    // A reader that no longer listens is no fault.
+                    let _ = reader.send(Ok(read.index));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consensus::driver::DriverConfig;
+    use crate::consensus::membership::Membership;
+    use crate::consensus::storage::{LogUnreadable, RecoveredLog};
+    use raft::eraftpb::Entry;
+    use tokio::sync::oneshot;
+
+    struct Nothing;
+
+    impl LogSource for Nothing {
+        fn fetch(&self, low: u64, high: u64, _: u64) -> Result<Vec<Entry>, LogUnreadable> {
+            Err(LogUnreadable { low, high, cause: "empty".to_owned(), is_gone: false })
+        }
+    }
+
+    fn driver() -> Driver<Nothing> {
+        let membership = Membership::of_voters([1, 2]);
+        let config =
+            DriverConfig { node_id: 1, applied: 0, membership, jitter_seed: 7, tail_bytes_max: 0 };
+        Driver::new(&config, Nothing, RecoveredLog::default()).unwrap()
+    }
+
+    #[test]
+    fn who_comes_later_waits_for_the_next_question() {
+        let (mut reads, mut driver) = (Reads::default(), driver());
+        let (early, mut early_index) = oneshot::channel();
+        let (late, mut late_index) = oneshot::channel();
+        reads.push(vec![early]);
+        reads.ask(&mut driver);
+        reads.push(vec![late]);
+        reads.ask(&mut driver);
+        reads.answer(&[Read { token: 1, index: 40 }]);
+        assert_eq!(early_index.try_recv(), Ok(Ok(40)));
+        assert!(late_index.try_recv().is_err());
+        reads.ask(&mut driver);
+        reads.answer(&[Read { token: 2, index: 41 }]);
+        assert_eq!(late_index.try_recv(), Ok(Ok(41)));
+    }
+
+    #[test]
+    fn a_lost_question_is_asked_again_and_its_late_answer_is_nobodys() {
+        let (mut reads, mut driver) = (Reads::default(), driver());
+        let (reader, mut index) = oneshot::channel();
+        reads.push(vec![reader]);
+        reads.ask(&mut driver);
+        (0..READ_RETRY_TICKS).for_each(|_| reads.tick());
+        reads.ask(&mut driver);
+        reads.answer(&[Read { token: 1, index: 40 }]);
+        assert!(index.try_recv().is_err());
+        reads.answer(&[Read { token: 2, index: 41 }]);
+        assert_eq!(index.try_recv(), Ok(Ok(41)));
+    }
+}
