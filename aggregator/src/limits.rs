@@ -358,6 +358,10 @@ pub const STREAM_IDLE_MS_MAX: u64 = 60_000;
 /// HTTP/2 flow control holds the agent back.
 pub const STREAM_BATCHES_MAX: usize = 8;
 
+/// Between two checkpoints told to one agent, in milliseconds. Several are published each second;
+/// ten thousand agents that heard of each would cost more than their batches do.
+pub const NOTE_INTERVAL_MS: u64 = 10_000;
+
 /// Answers waiting for a slow agent. At the bound the stream is not read either; an agent that
 /// takes none for `STREAM_IDLE_MS_MAX` is disconnected.
 pub const STREAM_ANSWERS_MAX: usize = 16;
@@ -370,6 +374,11 @@ pub const BATCHES_UNDER_WAY_MAX: usize = 512;
 pub const INGEST_BUSY_RETRY_MS: u64 = 250;
 
 // ---- admission ----
+
+/// A payload up to this, in bytes, is judged by the thread that read it: its signature costs about
+/// as much as handing it to another thread and back would cost besides. A larger one goes to a
+/// blocking thread, so that the network does not wait for its hashes.
+pub const ADMITTED_HERE_BYTES_MAX: usize = 4 << 10;
 
 /// Size of one batch's payload, in bytes: with its leaf it fits a message (`REQUEST_BYTES_MAX`) and
 /// a Raft entry. Above it the batch is refused for good, so an agent's own bound lies below.

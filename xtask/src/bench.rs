@@ -4,10 +4,14 @@ use std::process::Command;
 
 use crate::workspace::{Outcome, cargo, run as run_command, target};
 
-/// `args`: the benchmark's name first (`ingest`), then its flags.
+const NAMES: [&str; 3] = ["ingest", "failover", "idle"];
+
+/// `args`: the benchmark's name first, then its flags.
 pub fn run(args: &[String]) -> Outcome {
-    let Some(name) = args.first().filter(|name| *name == "ingest") else {
-        return Err("cargo xtask bench ingest [flags]; `--help` lists them".to_owned());
+    let Some(name) = args.first().filter(|name| NAMES.contains(&name.as_str())) else {
+        return Err(
+            "cargo xtask bench ingest|failover|idle [flags]; `--help` lists them".to_owned()
+        );
     };
     for (package, bin) in [("proofmark-cli", "proofmark"), ("proofmark-tests", "bench")] {
         cargo(&["build", "--release", "--locked", "--package", package, "--bin", bin])?;

@@ -15,7 +15,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use tonic::{Status, Streaming};
 
 use proofmark_evidence::{AgentName, Header, Leaf};
@@ -49,6 +49,9 @@ pub(super) struct Session<P, D> {
     deciding: FuturesOrdered<Boxed<Answer>>,
     /// No more is read: the agent has finished, or we have.
     closing: bool,
+    /// Ends when the agent was told a checkpoint long enough ago to be told the next.
+    note_pause: Pin<Box<Sleep>>,
+    is_note_due: bool,
 }
 
 /// What admission made of one batch. The permit goes with the batch until it is answered.
@@ -63,6 +66,7 @@ enum Happened {
     Judged(Judged),
     Answered(Answer),
     SpecsChanged,
+    NoteDue,
     CheckpointChanged,
     Diverged,
     TimeToEnd,
@@ -92,6 +96,8 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
             judging: FuturesOrdered::new(),
             deciding: FuturesOrdered::new(),
             closing: false,
+            note_pause: Box::pin(sleep(Duration::ZERO)),
+            is_note_due: true,
         }
     }
 
@@ -123,7 +129,10 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
                 Some(judged) = self.judging.next() => Happened::Judged(judged),
                 Some(answer) = self.deciding.next() => Happened::Answered(answer),
                 Ok(()) = self.handles.specs.changed() => Happened::SpecsChanged,
-                Ok(()) = self.handles.checkpoint.changed() => Happened::CheckpointChanged,
+                () = &mut self.note_pause, if !self.is_note_due => Happened::NoteDue,
+                Ok(()) = self.handles.checkpoint.changed(), if self.is_note_due => {
+                    Happened::CheckpointChanged
+                }
                 Ok(_) = self.handles.diverged.wait_for(|raised| *raised) => Happened::Diverged,
                 () = &mut age, if is_open => Happened::TimeToEnd,
                 _ = self.shutdown.wait_for(|raised| *raised), if is_open => Happened::TimeToEnd,
@@ -145,6 +154,7 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
             Happened::Judged(judged) => self.propose(judged),
             Happened::Answered(answer) => self.send(answer).await?,
             Happened::SpecsChanged => self.send_specs().await?,
+            Happened::NoteDue => self.is_note_due = true,
             Happened::CheckpointChanged => self.send_checkpoint().await?,
             // What is under way is sent again elsewhere, and answered there.
             Happened::Diverged => return self.end(diverged(&self.handles.counters)).await,
@@ -238,12 +248,16 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
         self.send(Answer::SpecSet(SpecSet { revision, effective_at_ms, documents })).await
     }
 
+    /// Tells the newest checkpoint, and then no other for a while: there are several a second, and
+    /// an agent only names the newest it has seen in its batches.
     async fn send_checkpoint(&mut self) -> Result<(), Ended> {
         let note = self.handles.checkpoint.borrow_and_update().to_string();
-        match note.is_empty() {
-            true => Ok(()),
-            false => self.send(Answer::Checkpoint(CheckpointNote { note })).await,
+        if note.is_empty() {
+            return Ok(());
         }
+        self.is_note_due = false;
+        self.note_pause.set(sleep(Duration::from_millis(NOTE_INTERVAL_MS)));
+        self.send(Answer::Checkpoint(CheckpointNote { note })).await
     }
 
     /// Waits for a slow agent only so long.
@@ -287,11 +301,13 @@ async fn judge<P: Proposer, D: AgentDirectory>(
         return Judged::Answered(not_now(&handles.counters, NO_LEADER_RETRY_MS, "unknown_agent"));
     };
     let (log_id, now_ms) = (handles.identity.log_id(), handles.clock.unix_ms());
+    let is_small = batch.payload.len() <= ADMITTED_HERE_BYTES_MAX;
     let work = move || {
         let judged = admit(&batch.leaf, &batch.payload, &agent, &standing, log_id, now_ms);
         judged.map_err(|fault| (fault, place_of(&batch)))
     };
-    match handles.workers.run(work).await {
+    let judged = if is_small { Some(work()) } else { handles.workers.run(work).await };
+    match judged {
         None => Judged::Answered(not_now(&handles.counters, INGEST_BUSY_RETRY_MS, "shutting_down")),
         Some(Ok(admitted)) => Judged::Admitted(admitted, permit),
         Some(Err((fault, (epoch, seq_first)))) => {

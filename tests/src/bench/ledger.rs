@@ -54,6 +54,11 @@ impl Counts {
         self.0.iter().map(new).filter(|(_, count)| *count > 0).collect()
     }
 
+    /// Batches since `before` that were accepted.
+    pub(super) fn accepted_since(&self, before: &Counts) -> u64 {
+        self.since(before).get("answers: accepted").copied().unwrap_or(0)
+    }
+
     /// Answers since `before` that asked an agent to come again.
     pub(super) fn busy_since(&self, before: &Counts) -> u64 {
         let rows = self.since(before).into_iter();

@@ -1,35 +1,51 @@
 //! The load: agents that enrol with real tokens and send what they sign through the agent's own
-//! uplink, as fast as they are acknowledged.
+//! uplink, as fast as they are acknowledged or at a given pace.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::thread;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use proofmark_agent::Clock as AgentClock;
-use proofmark_agent::identity::{Identity, IdentityConfig};
+use proofmark_agent::identity::Identity;
 use proofmark_agent::uplink::{self, RefusedAction, UplinkConfig, UplinkEvent, UplinkHandle};
-use proofmark_evidence::{AgentName, Header, SealedBatch};
-use proofmark_proto::JoinToken;
+use proofmark_evidence::{Header, SealedBatch};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::clock::Clock;
+use super::enrol::enrol;
 use super::plan::Plan;
 use super::series::{Series, Whose};
 use crate::installation::Installation;
 use crate::wait;
 
-/// Batches signed ahead of their sending, for each agent.
-const SEALED_AHEAD: usize = 4;
+/// How long all agents may take to be connected.
+const CONNECTED: Duration = Duration::from_secs(300);
+/// Agents that begin to connect at once: handshakes are queued by the kernel beyond this.
+const CONNECTING: usize = 64;
 
-/// Agents under load, until they are stopped.
+/// Agents, connected, until they are stopped.
 pub(super) struct Load {
     runtime: Runtime,
     clock: Clock,
-    stop: watch::Sender<bool>,
+    orders: watch::Sender<Orders>,
+    connected: Arc<AtomicU64>,
     agents: JoinSet<Result<Tally, String>>,
+}
+
+/// What all sending agents do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Orders {
+    /// Be connected.
+    Wait,
+    /// A batch whenever one is acknowledged.
+    Flood,
+    /// A batch each so many microseconds.
+    Pace(u64),
+    /// Send no more, wait for every ack, end.
+    Stop,
 }
 
 /// What one agent was told.
@@ -62,41 +78,87 @@ struct Pending {
     results: u64,
 }
 
-impl Load {
-    pub(super) fn start(cluster: &Installation, plan: &Plan) -> Result<Load, String> {
+/// Enrolled agents that are not connected yet.
+pub(super) struct Enrolled {
+    runtime: Runtime,
+    addresses: Vec<String>,
+    agents: Vec<(Identity, Series)>,
+}
+
+impl Enrolled {
+    /// Enrols the plan's agents and lets the backlog grow; meanwhile they sign ahead.
+    pub(super) fn new(cluster: &Installation, plan: &Plan) -> Result<Enrolled, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .thread_name("load-send")
+            .thread_name("load")
             .enable_all()
             .build()
             .map_err(|why| why.to_string())?;
-        let (stop, stopped) = watch::channel(false);
-        let clock = Clock::start();
         let addresses: Vec<String> =
             cluster.replicas.iter().map(|replica| replica.grpc.to_string()).collect();
-        let mut enrolled = Vec::new();
-        for at in 0..plan.agents {
-            let identity = runtime.block_on(enrol(cluster, &format!("load-{at}"), &addresses))?;
-            let series = Series::new(Whose::from(&identity), plan, AgentClock::system().unix_ms())?;
-            enrolled.push((identity, series));
-        }
+        let count = plan.agents + plan.idle;
+        let identities = runtime.block_on(enrol(cluster, &addresses, count))?;
+        let now_ms = AgentClock::system().unix_ms();
+        let with_series = |identity: Identity| {
+            Series::new(Whose::from(&identity), plan, now_ms).map(|series| (identity, series))
+        };
+        let agents = identities.into_iter().map(with_series).collect::<Result<_, _>>()?;
         wait::let_pass(Duration::from_secs(plan.backlog_s));
-        let mut agents = JoinSet::new();
-        for (at, (identity, series)) in enrolled.into_iter().enumerate() {
-            let signed = start_signer(series)?;
-            let agent = Agent {
-                identity: Arc::new(identity),
-                addresses: addresses.clone(),
-                at,
-                in_flight: plan.in_flight,
-                clock,
-            };
-            agents.spawn_on(agent.run(signed, stopped.clone()), runtime.handle());
-        }
-        Ok(Load { runtime, clock, stop, agents })
+        Ok(Enrolled { runtime, addresses, agents })
     }
 
-    pub(super) fn now_us(&self) -> u64 {
-        self.clock.now_us()
+    /// Connects them all. The first of them will send, the rest will not.
+    pub(super) fn connect(self, plan: &Plan) -> Result<Load, String> {
+        let clock = Clock::start();
+        let (orders, ordered) = watch::channel(Orders::Wait);
+        let connected = Arc::new(AtomicU64::new(0));
+        let mut agents = JoinSet::new();
+        for (at, (identity, mut series)) in self.agents.into_iter().enumerate() {
+            let sends = at < plan.agents;
+            let ahead =
+                if sends { sign_ahead(&mut series, plan.signed_ahead)? } else { VecDeque::new() };
+            let mut addresses = self.addresses.clone();
+            addresses.rotate_left(at % self.addresses.len());
+            let agent = Agent {
+                identity: Arc::new(identity),
+                addresses,
+                series,
+                ahead,
+                in_flight: if sends { plan.in_flight } else { 0 },
+                phase: (at as u64, plan.agents as u64),
+                clock,
+                connected: Arc::clone(&connected),
+            };
+            agents.spawn_on(agent.run(ordered.clone()), self.runtime.handle());
+            let begun = (at + 1) as u64;
+            wait::until("agents connect", CONNECTED, || {
+                (begun < connected.load(Ordering::Relaxed) + CONNECTING as u64).then_some(())
+            });
+        }
+        let all = agents.len() as u64;
+        wait::until("all agents connected", CONNECTED, || {
+            (connected.load(Ordering::Relaxed) >= all).then_some(())
+        });
+        Ok(Load { runtime: self.runtime, clock, orders, connected, agents })
+    }
+}
+
+fn sign_ahead(series: &mut Series, count: usize) -> Result<VecDeque<SealedBatch>, String> {
+    let now_ms = AgentClock::system().unix_ms();
+    (0..count).map(|_| series.seal_next(now_ms)).collect()
+}
+
+impl Load {
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    pub(super) fn order(&self, orders: Orders) {
+        self.orders.send_replace(orders);
+    }
+
+    /// Connections made since the start, lost ones included.
+    pub(super) fn connections(&self) -> u64 {
+        self.connected.load(Ordering::Relaxed)
     }
 
     /// An agent ends only when it is stopped, or for a fault that would spoil the figures.
@@ -108,91 +170,65 @@ impl Load {
         }
     }
 
-    /// Sends no more, waits for every ack, and says what was acknowledged.
+    /// Sends no more, waits for every ack, and says what was acknowledged to those who sent.
     pub(super) fn stop(mut self) -> Result<Vec<Tally>, String> {
-        self.stop.send_replace(true);
+        self.order(Orders::Stop);
         self.runtime.block_on(async {
             let mut tallies = Vec::new();
             while let Some(ended) = self.agents.join_next().await {
                 tallies.push(ended.map_err(|why| why.to_string())??);
             }
+            tallies.retain(|tally| tally.seq_end > 1);
             tallies.sort_by(|a, b| a.agent.cmp(&b.agent));
             Ok(tallies)
         })
     }
 }
 
-async fn enrol(
-    cluster: &Installation,
-    name: &str,
-    addresses: &[String],
-) -> Result<Identity, String> {
-    let token: JoinToken = cluster.token(name).parse().map_err(|fault| format!("{fault}"))?;
-    let config = IdentityConfig {
-        data_dir: &cluster.dir().join(name),
-        agent: &AgentName::parse(name).map_err(|fault| fault.to_string())?,
-        aggregators: addresses,
-        token: Some(&token),
-    };
-    let identity = Identity::load_or_enrol(&config, &AgentClock::system()).await;
-    identity.map_err(|fault| format!("{name}: {fault}"))
-}
-
-/// One thread that signs this agent's batches, a few ahead; it ends with its receiver.
-fn start_signer(mut series: Series) -> Result<mpsc::Receiver<Signed>, String> {
-    let clock = AgentClock::system();
-    let (sender, receiver) = mpsc::channel(SEALED_AHEAD);
-    let sign = move || {
-        let mut is_wanted = true;
-        while is_wanted {
-            let batch = series.seal_next(clock.unix_ms());
-            let signed = batch.map(|batch| (batch, series.repeated));
-            is_wanted = sender.blocking_send(signed).is_ok();
-        }
-    };
-    let thread = thread::Builder::new().name("load-sign".to_owned()).spawn(sign);
-    thread.map(|_| receiver).map_err(|why| why.to_string())
-}
-
-/// A batch, and how many results of all so far repeat an instant.
-type Signed = Result<(SealedBatch, u64), String>;
-
 struct Agent {
     identity: Arc<Identity>,
     addresses: Vec<String>,
-    at: usize,
+    series: Series,
+    ahead: VecDeque<SealedBatch>,
     in_flight: usize,
+    /// Which of how many: paced agents send one after the other, not all at once.
+    phase: (u64, u64),
     clock: Clock,
+    connected: Arc<AtomicU64>,
 }
 
 impl Agent {
-    async fn run(
-        self,
-        mut signed: mpsc::Receiver<Signed>,
-        mut stopped: watch::Receiver<bool>,
-    ) -> Result<Tally, String> {
+    async fn run(mut self, mut orders: watch::Receiver<Orders>) -> Result<Tally, String> {
         let mut tasks = JoinSet::new();
         let UplinkHandle { batches, mut events } = self.connect(&mut tasks);
         let mut window = Window { pending: VecDeque::new(), handed: None };
         let mut tally = Tally::new(&self.identity);
-        let mut is_stopping = false;
-        while !(is_stopping && window.pending.is_empty()) {
-            let has_room = window.pending.len() < self.in_flight && !is_stopping;
+        let mut ordered = Orders::Wait;
+        let mut due_us = 0;
+        while !(ordered == Orders::Stop && window.pending.is_empty()) {
+            let has_room = window.pending.len() < self.in_flight;
+            let turn = turn(ordered, due_us, self.clock);
             tokio::select! {
                 event = events.recv() => {
                     let event = event.ok_or("the uplink ended")?;
+                    if matches!(event, UplinkEvent::Connected { .. }) {
+                        self.connected.fetch_add(1, Ordering::Relaxed);
+                    }
                     tally.take(event, &mut window, self.clock.now_us())?;
                 }
                 place = batches.reserve(), if window.next().is_some() => {
                     let place = place.map_err(|_| "the uplink ended")?;
                     window.hand_over(place, self.clock.now_us());
                 }
-                batch = signed.recv(), if has_room => {
-                    let (batch, repeated) = batch.ok_or("the signer ended")??;
-                    window.push(batch)?;
-                    tally.repeated = repeated;
+                () = turn, if has_room => {
+                    window.push(self.next_batch()?)?;
+                    tally.repeated = self.series.repeated;
+                    due_us = self.next_due(ordered, due_us);
                 }
-                _ = stopped.wait_for(|raised| *raised), if !is_stopping => is_stopping = true,
+                Ok(()) = orders.changed() => {
+                    ordered = *orders.borrow_and_update();
+                    due_us = self.first_due(ordered);
+                }
             }
         }
         drop(batches);
@@ -201,16 +237,45 @@ impl Agent {
         Ok(tally)
     }
 
-    /// Agents begin at different replicas: two of three are followers, and forward.
+    fn next_batch(&mut self) -> Result<SealedBatch, String> {
+        match self.ahead.pop_front() {
+            Some(batch) => Ok(batch),
+            None => self.series.seal_next(AgentClock::system().unix_ms()),
+        }
+    }
+
+    fn first_due(&self, ordered: Orders) -> u64 {
+        let Orders::Pace(each_us) = ordered else { return 0 };
+        self.clock.now_us() + each_us * self.phase.0 / self.phase.1.max(1)
+    }
+
+    /// Who fell behind sends at once, and then at the pace again.
+    fn next_due(&self, ordered: Orders, due_us: u64) -> u64 {
+        let Orders::Pace(each_us) = ordered else { return 0 };
+        (due_us + each_us).max(self.clock.now_us().saturating_sub(each_us))
+    }
+
     fn connect(&self, tasks: &mut JoinSet<()>) -> UplinkHandle {
-        let at = self.at as u64;
         let config = UplinkConfig {
             addresses: self.addresses.clone(),
-            spec_revision: 0,
+            // The load needs no specs: it knows its checks.
+            spec_revision: 1,
             clock: AgentClock::system(),
-            random: Box::new(move || at),
+            random: Box::new(|| 0),
         };
         uplink::start(config, Arc::clone(&self.identity), tasks)
+    }
+}
+
+/// Resolves when the next batch is to be sent.
+async fn turn(ordered: Orders, due_us: u64, clock: Clock) {
+    match ordered {
+        Orders::Wait | Orders::Stop => std::future::pending().await,
+        Orders::Flood => {}
+        Orders::Pace(_) => {
+            let left_us = due_us.saturating_sub(clock.now_us());
+            tokio::time::sleep(Duration::from_micros(left_us)).await;
+        }
     }
 }
 

@@ -178,6 +178,7 @@ fn result(at: usize, row: usize, offset_ms: u32) -> CheckResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::Regime;
 
     fn series(plan: &Plan, now_ms: u64) -> Series {
         let agent = AgentName::parse("load-1").expect("a label");
@@ -191,7 +192,7 @@ mod tests {
     fn batches_are_what_an_agent_would_send() {
         let now_ms = 1_763_600_000_000;
         for (results, checks) in [(1, 1), (100, 900), (250, 130), (4_096, 900)] {
-            let plan = Plan { results, checks, ..Plan::default() };
+            let plan = Plan { results, checks, ..Plan::from(Regime::Fleet) };
             let mut series = series(&plan, now_ms);
             let mut seq_next = 1;
             for _ in 0..40 {
@@ -211,7 +212,7 @@ mod tests {
 
     #[test]
     fn repeats_are_counted() {
-        let plan = Plan { results: 10, checks: 10, ..Plan::default() };
+        let plan = Plan { results: 10, checks: 10, ..Plan::from(Regime::Fleet) };
         let now_ms = 1_763_600_000_000;
         let mut series = series(&plan, now_ms);
         (0..9).for_each(|_| drop(series.seal_next(now_ms).unwrap()));

@@ -1,17 +1,14 @@
-//! `bench ingest [flags]`: see `proofmark_tests::bench`. Start it with `cargo xtask bench`.
+//! `bench NAME [flags]`: see `proofmark_tests::bench`. Start it with `cargo xtask bench`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a person or a CI log reads this")]
 
 use std::process::ExitCode;
 
-use proofmark_tests::bench::{Plan, USAGE, ingest};
+use proofmark_tests::bench::{Plan, USAGE, failover, idle, ingest, parse_one};
 
 fn main() -> ExitCode {
     match run() {
-        Ok(table) => {
-            print!("{table}");
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("bench: {why}");
             ExitCode::FAILURE
@@ -19,13 +16,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<String, String> {
+fn run() -> Result<(), String> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match args.split_first() {
-        Some((name, flags)) if name == "ingest" => {
-            let plan = Plan::parse(flags)?;
-            ingest(&plan, &mut |what| eprintln!("bench: {what}"))
+    let (name, flags) = args.split_first().ok_or(USAGE)?;
+    let say = &mut |what: &str| eprintln!("bench: {what}");
+    match name.as_str() {
+        "ingest" => {
+            for plan in Plan::parse(flags)? {
+                print!("{}", ingest(&plan, say)?);
+            }
         }
-        _ => Err(USAGE.to_owned()),
+        "failover" => print!("{}", failover(parse_one(flags, "--kills", 30, 1_000)?, say)?),
+        "idle" => print!("{}", idle(parse_one(flags, "--seconds", 20, 3_600)?, say)?),
+        _ => return Err(USAGE.to_owned()),
     }
+    Ok(())
 }

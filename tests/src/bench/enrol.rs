@@ -1,0 +1,92 @@
+//! Many agents' identities, made as any agent makes its own: a token, keys, an enrolment.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use proofmark_agent::Clock as AgentClock;
+use proofmark_agent::identity::{Identity, IdentityConfig};
+use proofmark_aggregator::identity::OperatorIdentity;
+use proofmark_evidence::AgentName;
+use proofmark_proto::operator_client::OperatorClient;
+use proofmark_proto::{CreateTokenRequest, JoinToken};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+
+use crate::installation::Installation;
+
+/// Enrolments under way at once.
+const AT_ONCE: usize = 16;
+const TOKEN_TTL_S: u32 = 600;
+
+/// Where agents keep their keys: in memory if the machine offers it, for flushing thousands of
+/// small files is not what is measured.
+fn folder() -> Result<TempDir, String> {
+    let shared = Path::new("/dev/shm");
+    let made = if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() };
+    made.map_err(|why| why.to_string())
+}
+
+/// Enrols `load-0`, `load-1` and so on at all replicas in turn; in the order of their numbers.
+pub(super) async fn enrol(
+    cluster: &Installation,
+    addresses: &[String],
+    count: usize,
+) -> Result<Vec<Identity>, String> {
+    let dir = folder()?;
+    let operator = operator(cluster).await?;
+    let mut identities = Vec::with_capacity(count);
+    let mut under_way = JoinSet::new();
+    for at in 0..count {
+        if under_way.len() >= AT_ONCE {
+            identities.push(next(&mut under_way).await?);
+        }
+        let (operator, dir) = (operator.clone(), dir.path().to_owned());
+        let mut own = addresses.to_vec();
+        own.rotate_left(at % addresses.len().max(1));
+        under_way.spawn(async move {
+            let one = Box::pin(enrol_one(operator, &dir, &own, at)).await;
+            one.map(|identity| (at, identity))
+        });
+    }
+    while !under_way.is_empty() {
+        identities.push(next(&mut under_way).await?);
+    }
+    identities.sort_by_key(|(at, _)| *at);
+    Ok(identities.into_iter().map(|(_, identity)| identity).collect())
+}
+
+type Enrolled = Result<(usize, Identity), String>;
+
+async fn next(under_way: &mut JoinSet<Enrolled>) -> Enrolled {
+    let ended = under_way.join_next().await.ok_or("nothing was under way")?;
+    ended.map_err(|why| why.to_string())?
+}
+
+async fn operator(cluster: &Installation) -> Result<OperatorClient<Channel>, String> {
+    let leader = &cluster.replicas[cluster.leader()];
+    let keys = OperatorIdentity::load(&cluster.replicas[0].data.join("identity"));
+    let tls = keys.and_then(|keys| keys.client_config()).map_err(|fault| fault.to_string())?;
+    let channel = proofmark_agent::connect(&leader.grpc.to_string(), Arc::clone(&tls)).await;
+    channel.map(OperatorClient::new).map_err(|fault| fault.to_string())
+}
+
+async fn enrol_one(
+    mut operator: OperatorClient<Channel>,
+    dir: &Path,
+    addresses: &[String],
+    at: usize,
+) -> Result<Identity, String> {
+    let name = format!("load-{at}");
+    let request = CreateTokenRequest { agent: name.clone(), ttl_s: TOKEN_TTL_S };
+    let reply = operator.create_token(request).await.map_err(|status| status.to_string())?;
+    let token: JoinToken = reply.into_inner().token.parse().map_err(|fault| format!("{fault}"))?;
+    let config = IdentityConfig {
+        data_dir: &dir.join(&name),
+        agent: &AgentName::parse(&name).map_err(|fault| fault.to_string())?,
+        aggregators: addresses,
+        token: Some(&token),
+    };
+    let identity = Identity::load_or_enrol(&config, &AgentClock::system()).await;
+    identity.map_err(|fault| format!("{name}: {fault}"))
+}
