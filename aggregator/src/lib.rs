@@ -10,6 +10,7 @@
 
 pub mod admission;
 pub mod api;
+pub mod catchup;
 pub mod clock;
 pub mod command;
 pub mod config;
@@ -20,6 +21,7 @@ pub mod limits;
 pub mod metrics;
 pub mod node;
 pub mod recorder;
+pub mod snapshot;
 pub mod state;
 pub mod tables;
 pub mod views;

@@ -433,6 +433,51 @@ pub const SCRUB_RECHECK_MS: u64 = 2_000;
 /// How often a replica that has published nothing yet looks whether it has, in milliseconds.
 pub const SCRUB_WAIT_MS: u64 = 200;
 
+// ---- snapshots and catching up ----
+
+/// One chunk of a snapshot, and one piece of anything that travels between replicas, in bytes. A
+/// lost connection costs at most this much again.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 1 << 20;
+
+/// All rows of one snapshot, in bytes: what every other bound of the state allows stays far below.
+/// Reached: no snapshot is made (`snapshot_too_large`), and the Raft log is not compacted.
+pub const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
+
+/// Ids in one list of a membership. Far above what a cluster has; beyond, the bytes are refused.
+pub const MEMBERS_MAX: usize = 64;
+
+/// Whole snapshots kept. The Raft log reaches back to the oldest of them, so that one damaged file
+/// costs nothing; older ones are removed.
+pub const SNAPSHOTS_KEPT: usize = 2;
+
+/// Pieces asked for and not answered, of all peers together: so much memory, and so much work ahead
+/// of a slow answer.
+pub const FETCHES_UNDER_WAY_MAX: usize = 8;
+
+/// Bundles of 256 leaves fetched at once, in order. Small ones would else be a round trip each.
+pub const FETCH_BUNDLES_AHEAD_MAX: usize = 8;
+
+/// Pieces of one file fetched ahead of what was taken.
+pub const FETCH_PIECES_AHEAD_MAX: usize = 4;
+
+/// How long a peer is not asked after it was busy (or its checkpoint not new enough), did not have
+/// what was asked, did not answer, or sent something wrong; in milliseconds.
+pub const FETCH_REST_BUSY_MS: u64 = 100;
+/// See [`FETCH_REST_BUSY_MS`].
+pub const FETCH_REST_GONE_MS: u64 = 500;
+/// See [`FETCH_REST_BUSY_MS`].
+pub const FETCH_REST_LOST_MS: u64 = 1_000;
+/// See [`FETCH_REST_BUSY_MS`].
+pub const FETCH_REST_WRONG_MS: u64 = 10_000;
+
+/// How often a replica that catches up looks again whether a resting peer can be asked, in
+/// milliseconds.
+pub const FETCH_TICK_MS: u64 = 50;
+
+/// Adopted leaves and blobs that are not durable yet, in bytes: so much memory, and so much is
+/// fetched again after a crash. Reached: fetching waits for the disk.
+pub const ADOPTED_BYTES_MAX: usize = 32 << 20;
+
 // ---- what must fit into what ----
 
 const _: () = {

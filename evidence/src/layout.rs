@@ -172,7 +172,7 @@ impl<S: TileSource + ?Sized> TileSource for &S {
 
 /// This file; or, when a narrow file is gone because the log has grown, a wider one that begins
 /// with the same items. The caller takes as many of them as it asked for.
-pub(crate) fn read_at_least(
+pub fn read_at_least(
     source: &dyn TileSource,
     file: LogFile,
 ) -> Result<(LogFile, Vec<u8>), SourceFault> {

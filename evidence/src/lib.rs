@@ -28,7 +28,8 @@ mod leaf;
 mod seal;
 mod view;
 
-mod merkle; // how it is kept
+mod known_tree; // how it is kept
+mod merkle;
 mod tile;
 
 mod checkpoint; // who vouches for it
@@ -61,9 +62,10 @@ pub use hash::{Hash, HashTextFault, StreamHasher, sha256, sha256_parts};
 pub use header::{BlobFault, BlobRef, HEADER_SCHEMA, Header};
 pub use key::{KeyFault, KeyId, PublicKey, Signature, SigningKey};
 pub use key_change::{KeyChange, KeyChangeKind};
+pub use known_tree::{KnownTree, TreeFault};
 pub use layout::{
     CHECKPOINT_FILE, DirSource, LogFile, POLICY_FILE, SCRATCH_DIR, SourceEntry, SourceFault,
-    TRANSITIONS_FILE, TileSource,
+    TRANSITIONS_FILE, TileSource, read_at_least,
 };
 pub use leaf::{LEAF_VERSION, Leaf, LeafFault, LeafKind};
 pub use measurement::{Measurement, MeasurementKind};

@@ -196,6 +196,14 @@ impl LogWriter {
         self.range_root(0, size)
     }
 
+    /// The hash of a leaf. Reads the disk for all but the newest.
+    pub fn leaf_hash(&self, index: u64) -> Result<Hash, WriterFault> {
+        if index >= self.size() {
+            return Err(WriterFault::BeyondSize { size: self.size(), got: index });
+        }
+        self.subtree(0, index)
+    }
+
     /// Makes every appended leaf durable. Readers see nothing of it before `publish`.
     pub fn sync(&mut self) -> Result<(), WriterFault> {
         self.guard(LogWriter::sync_all)

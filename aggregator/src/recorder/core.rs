@@ -2,8 +2,8 @@
 //! it between any two steps.
 
 use proofmark_evidence::{
-    BatchSpan, Checkpoint, Cosignature, Hash, Leaf, LeafFault, LogWriter, SigningKey, WriterFault,
-    cosign, log_signature_line,
+    BatchSpan, Checkpoint, Cosignature, Hash, Leaf, LeafFault, LogWriter, SignedCheckpoint,
+    SigningKey, WriterFault, cosign, log_signature_line,
 };
 
 use super::health::{Divergence, Health};
@@ -71,7 +71,7 @@ impl Core {
         let path = parts.last_signed.name().to_owned();
         let last_signed = LastSigned::open(parts.last_signed)
             .map_err(|fault| RecorderFault::LastSigned { path: path.clone(), fault })?;
-        let known = KnownLeaves::new(parts.evidence, parts.writer.size());
+        let known = KnownLeaves::new(parts.evidence, parts.writer.durable_size());
         Ok(Self {
             writer: parts.writer,
             known,
@@ -121,21 +121,36 @@ impl Core {
             NewLeaf::Signed(leaf) => leaf,
             NewLeaf::ForLog { kind, header } => Leaf::seal(kind, &header, &self.log_key)?,
         };
-        match self.known.hash(index)? {
+        self.append_or_compare(index, &leaf, payload)
+    }
+
+    fn append_or_compare(&mut self, index: u64, leaf: &Leaf, payload: &[u8]) -> Done {
+        match self.leaf_hash(index)? {
             Some(got) if got == leaf.hash() => {}
             Some(got) => {
                 return Err(Stop::Diverged(Divergence::Leaf { index, expected: leaf.hash(), got }));
             }
             None if index == self.writer.size() => {
-                self.writer.append(&leaf, payload);
+                self.writer.append(leaf, payload);
             }
             None => {
                 let got = self.writer.size();
                 return Err(RecorderFault::EvidenceShort { expected: index, got }.into());
             }
         }
-        self.index_leaf(index, &leaf);
+        self.index_leaf(index, leaf);
         Ok(())
+    }
+
+    /// The hash of a leaf that is here already, from before the start or from catching up.
+    fn leaf_hash(&mut self, index: u64) -> Result<Option<Hash>, RecorderFault> {
+        if index >= self.writer.size() {
+            return Ok(None);
+        }
+        match self.known.hash(index)? {
+            Some(hash) => Ok(Some(hash)),
+            None => Ok(Some(self.writer.leaf_hash(index)?)),
+        }
     }
 
     /// A broken index stops lookups and saves, never the evidence.
@@ -246,6 +261,65 @@ impl Core {
         let mut note = format!("{text}\n{}", log_signature_line(&origin, &self.log_key, &text));
         cosignatures.iter().for_each(|word| note.push_str(&word.line()));
         Ok(self.writer.publish(&note)?)
+    }
+
+    /// Takes leaves ahead of the entries that brought them: a cosigned root leads to each. Those that
+    /// are here already are compared. Durable with the next sync.
+    ///
+    /// A crash leaves some of them: start-up reads them back, and they come again and are compared.
+    pub(super) fn adopt(
+        &mut self,
+        first: u64,
+        leaves: Vec<(Leaf, Vec<u8>)>,
+    ) -> Result<(), RecorderFault> {
+        for (index, (leaf, payload)) in (first..).zip(leaves) {
+            if self.health.is_diverged() {
+                return Ok(());
+            }
+            match self.append_or_compare(index, &leaf, &payload) {
+                Ok(()) => {}
+                Err(Stop::Diverged(why)) => self.health.diverge(why),
+                Err(Stop::Fault(fault)) => return Err(fault),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the first `size` leaves have the root to which a cosigned checkpoint leads. If not,
+    /// this replica has diverged.
+    pub(super) fn has_root(&mut self, size: u64, expected: Hash) -> Result<bool, RecorderFault> {
+        let got = self.writer.root_at(size)?;
+        if got != expected {
+            self.health.diverge(Divergence::Root { size, expected, got });
+        }
+        Ok(got == expected)
+    }
+
+    /// Publishes a checkpoint that a peer published, after what it covers was adopted. False: it is
+    /// not this log's, and that may be this replica's fault.
+    pub(super) fn adopt_checkpoint(&mut self, note: &str) -> Result<bool, RecorderFault> {
+        let size = match SignedCheckpoint::parse(note) {
+            Ok(signed) => signed.checkpoint.size,
+            Err(_) => return Ok(false),
+        };
+        self.sync()?;
+        self.known.extend(self.writer.durable_size());
+        if size <= self.published_size() {
+            return Ok(true);
+        }
+        match self.writer.publish(note) {
+            Ok(()) => Ok(true),
+            Err(fault) if fault.is_fatal() => Err(fault.into()),
+            Err(WriterFault::RootMismatch { size, expected: own, got: cosigned }) => {
+                let (expected, got) = (cosigned, own);
+                self.health.diverge(Divergence::Root { size, expected, got });
+                Ok(false)
+            }
+            Err(fault) => {
+                tracing::error!(slug = fault.slug(), %fault, "a peer's checkpoint is not taken");
+                Ok(false)
+            }
+        }
     }
 
     /// The leader's question: is there anything unpublished? Then this is what to seal.

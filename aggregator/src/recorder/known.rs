@@ -1,27 +1,33 @@
-//! The leaves that were durable before this start: a replay must bring the very same again.
+//! The leaves that are durable already: a replay must bring the very same again.
 
 use proofmark_evidence::{
-    Hash, LogFile, SourceFault, TILE_WIDTH, TileFault, TileSource, parse_tile, width_at,
+    Hash, LogFile, SourceFault, TILE_WIDTH, TileFault, TileSource, parse_tile,
 };
 
-/// Hashes of the leaves below `size`, read from the level-0 tiles as a replay comes by them.
+/// Hashes of durable leaves, read from the full level-0 tiles as a replay comes by them. The last,
+/// narrow tile is the writer's matter: it has it in memory, and may replace its file.
 pub(super) struct KnownLeaves {
     source: Box<dyn TileSource + Send>,
-    size: u64,
+    /// Full tiles that are on disk.
+    tiles: u64,
     /// The tile read last. A replay goes through each once, in order.
     tile: Option<(u64, Vec<Hash>)>,
 }
 
 impl KnownLeaves {
-    /// `size`: leaves that the writer found on disk when it was opened. As long as the replay
-    /// stays below it the writer appends nothing, so these files stay as they are.
-    pub(super) fn new(source: Box<dyn TileSource + Send>, size: u64) -> Self {
-        Self { source, size, tile: None }
+    /// `durable_size`: leaves whose files are on disk.
+    pub(super) fn new(source: Box<dyn TileSource + Send>, durable_size: u64) -> Self {
+        Self { source, tiles: durable_size / TILE_WIDTH, tile: None }
     }
 
-    /// The hash of a leaf that was there before; `None` from the first new one on.
+    /// More leaves are durable now, and a replay of them is to come.
+    pub(super) fn extend(&mut self, durable_size: u64) {
+        self.tiles = durable_size / TILE_WIDTH;
+    }
+
+    /// The hash of a leaf in a full tile that is on disk; `None` beyond.
     pub(super) fn hash(&mut self, index: u64) -> Result<Option<Hash>, KnownFault> {
-        if index >= self.size {
+        if index / TILE_WIDTH >= self.tiles {
             self.tile = None;
             return Ok(None);
         }
@@ -33,10 +39,9 @@ impl KnownLeaves {
     }
 
     fn read_tile(&self, index: u64) -> Result<Vec<Hash>, KnownFault> {
-        let width = width_at(0, index, self.size);
-        let path = LogFile::Tile { level: 0, index, width }.path();
+        let path = LogFile::Tile { level: 0, index, width: TILE_WIDTH }.path();
         let bytes = self.source.read(&path)?;
-        parse_tile(&bytes, width).map_err(|fault| KnownFault::Tile { path, fault })
+        parse_tile(&bytes, TILE_WIDTH).map_err(|fault| KnownFault::Tile { path, fault })
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use proofmark_evidence::{BatchSpan, LogWriter, SigningKey, TileSource};
+use proofmark_evidence::{BatchSpan, Hash, Leaf, LogWriter, SigningKey, TileSource};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -86,6 +86,9 @@ enum Message {
     Task(RecorderTask),
     ProposeSeal,
     Sync(SyncSender<()>),
+    Adopt { first: u64, leaves: Vec<(Leaf, Vec<u8>)> },
+    HasRoot { size: u64, root: Hash, answer: SyncSender<bool> },
+    AdoptCheckpoint { note: String, answer: SyncSender<bool> },
     Stop,
 }
 
@@ -163,6 +166,31 @@ impl RecorderHandle {
         let _ = wait.recv();
     }
 
+    /// Queues leaves that came from a peer, ahead of the entries that brought them; a cosigned root
+    /// leads to each. `first` is not beyond what is here. Waits while the queue is full.
+    pub fn adopt(&self, first: u64, leaves: Vec<(Leaf, Vec<u8>)>) {
+        self.tell(Message::Adopt { first, leaves });
+    }
+
+    /// Whether the first `size` leaves have this root, which a cosigned checkpoint has too. If not,
+    /// this replica has diverged. Blocks.
+    pub fn has_root(&self, size: u64, root: Hash) -> bool {
+        self.ask(|answer| Message::HasRoot { size, root, answer })
+    }
+
+    /// Makes durable what was adopted and publishes a peer's checkpoint over it. False: it is not
+    /// this log's. Blocks.
+    pub fn adopt_checkpoint(&self, note: &str) -> bool {
+        self.ask(|answer| Message::AdoptCheckpoint { note: note.to_owned(), answer })
+    }
+
+    /// A recorder that has stopped answers nothing: no.
+    fn ask(&self, question: impl FnOnce(SyncSender<bool>) -> Message) -> bool {
+        let (answer, wait) = sync_channel(1);
+        self.tell(question(answer));
+        wait.recv().unwrap_or(false)
+    }
+
     pub fn status(&self) -> watch::Receiver<RecorderStatus> {
         self.status.clone()
     }
@@ -197,6 +225,16 @@ impl Worker {
                     // Whoever asked may have gone; the sync is done all the same.
                     let _ = done.try_send(());
                 }
+                Message::Adopt { first, leaves } => or_abort(self.core.adopt(first, leaves)),
+                Message::HasRoot { size, root, answer } => {
+                    let has_root = or_abort(self.core.has_root(size, root));
+                    let _ = answer.try_send(has_root);
+                }
+                Message::AdoptCheckpoint { note, answer } => {
+                    let is_taken = or_abort(self.core.adopt_checkpoint(&note));
+                    self.tell_watchers();
+                    let _ = answer.try_send(is_taken);
+                }
                 Message::Stop => break,
             }
             self.tell_watchers();
@@ -218,11 +256,11 @@ impl Worker {
 }
 
 /// A disk that failed once answers anything; only a new start reads what is really there.
-fn or_abort(done: Result<(), RecorderFault>) {
-    if let Err(fault) = done {
+fn or_abort<T>(done: Result<T, RecorderFault>) -> T {
+    done.unwrap_or_else(|fault| {
         tracing::error!(%fault, "the evidence cannot be written: the process aborts");
-        std::process::abort();
-    }
+        std::process::abort()
+    })
 }
 
 /// A recorder that died in the middle of an effect must not leave a process that looks healthy.

@@ -71,15 +71,22 @@ impl State {
         Ok(state)
     }
 
+    /// Every row, by ascending key: with [`State::from_rows`] it is this state again.
+    pub fn rows(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let own = self.write_rows(Which::All).into_iter();
+        let own = own.filter_map(|(key, value)| Some((key, value?)));
+        let ledger = self.ledger.rows().into_iter();
+        let ledger = ledger.map(|(key, value)| (tagged(LEDGER_TAG, &key), value));
+        let mut rows: Vec<_> = own.chain(ledger).collect();
+        rows.sort_unstable();
+        rows
+    }
+
     /// Every row, one after the other: two states are equal exactly if these bytes are.
     pub fn encode(&self) -> Vec<u8> {
-        let mut rows = self.write_rows(Which::All);
-        let ledger = self.ledger.rows().into_iter();
-        rows.extend(ledger.map(|(key, value)| (tagged(LEDGER_TAG, &key), Some(value))));
-        rows.sort_unstable();
         let mut out = ByteWriter::new();
-        for (key, value) in rows {
-            out.bytes(&key).bytes(&value.unwrap_or_default());
+        for (key, value) in self.rows() {
+            out.bytes(&key).bytes(&value);
         }
         out.into_bytes()
     }

@@ -61,6 +61,7 @@ pub const RULES: &[Rule] = &[
             "aggregator/src/recorder",
             "aggregator/src/tables",
             "aggregator/src/identity",
+            "aggregator/src/snapshot",
         ],
         why: "who writes durably says what a crash leaves",
     },
