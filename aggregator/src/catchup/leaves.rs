@@ -7,15 +7,16 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use proofmark_evidence::limits::BLOB_BYTES_MAX;
-use proofmark_evidence::{Checkpoint, KnownTree, Leaf, LogFile, TILE_WIDTH, width_at};
+use proofmark_evidence::{KnownTree, Leaf, LogFile, TILE_WIDTH, width_at};
 
 use super::stream::FileStream;
+use super::vouch::Vouched;
 use super::{Ask, Evidence, Piece};
 use crate::limits::{FETCH_BUNDLES_AHEAD_MAX, FETCH_PIECES_AHEAD_MAX};
 
 /// Leaves that are being fetched, up to a checkpoint.
 pub(super) struct LeavesFetch {
-    note: String,
+    vouched: Vouched,
     tree: KnownTree,
     tiles_asked: BTreeSet<LogFile>,
     tiles_peer: Option<u64>,
@@ -57,14 +58,15 @@ pub(super) struct Wrong {
 
 impl LeavesFetch {
     /// From the end of the own evidence to a checkpoint that was judged.
-    pub(super) fn new(checkpoint: &Checkpoint, note: String, own_size: u64) -> LeavesFetch {
+    pub(super) fn new(vouched: Vouched, own_size: u64) -> LeavesFetch {
+        let checkpoint = &vouched.signed.checkpoint;
         // All of it may be here: whoever publishes the checkpoint compares the root.
         let is_all_here = own_size >= checkpoint.size;
         let next =
             if is_all_here { checkpoint.size.div_ceil(TILE_WIDTH) } else { own_size / TILE_WIDTH };
         LeavesFetch {
-            note,
             tree: KnownTree::new(checkpoint),
+            vouched,
             tiles_asked: BTreeSet::new(),
             tiles_peer: None,
             is_own_fit: is_all_here.then_some(true),
@@ -73,8 +75,9 @@ impl LeavesFetch {
         }
     }
 
-    pub(super) fn note(&self) -> &str {
-        &self.note
+    /// All leaves are here: shows them. False: they are not what the checkpoint says.
+    pub(super) fn publish(&self, evidence: &mut dyn Evidence) -> bool {
+        evidence.publish(&self.vouched.transitions, &self.vouched.note)
     }
 
     pub(super) fn is_done(&self) -> bool {

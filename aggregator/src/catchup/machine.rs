@@ -11,11 +11,12 @@
 
 use std::collections::BTreeMap;
 
-use proofmark_evidence::{Origin, Policy, SignedCheckpoint};
+use proofmark_evidence::Origin;
 
 use super::chunks::{StateFetch, Taken};
 use super::leaves::{Fault, LeavesFetch, Wrong};
 use super::peers::Peers;
+use super::vouch::{Refusal, Vouching};
 use super::{Act, Ask, Event, Evidence, Missed, Offer, Piece};
 use crate::limits::FETCHES_UNDER_WAY_MAX;
 use crate::snapshot::SnapshotStore;
@@ -23,7 +24,6 @@ use crate::snapshot::SnapshotStore;
 /// One replica's catching up.
 pub struct CatchUp {
     origin: Origin,
-    policy: Policy,
     snapshots: SnapshotStore,
     peers: Peers,
     phase: Phase,
@@ -43,16 +43,15 @@ enum Phase {
     Idle,
     State(StateFetch),
     /// The snapshot is here. Which checkpoint covers it?
-    Checkpoint(Offer),
+    Vouching(Offer, Vouching),
     Leaves(Offer, LeavesFetch),
 }
 
 impl CatchUp {
-    /// `policy` says whose cosignatures make a checkpoint of `origin` believed.
-    pub fn new(origin: Origin, policy: Policy, snapshots: SnapshotStore) -> CatchUp {
+    /// `origin` is the log's; whose cosignatures make its checkpoints believed, the evidence knows.
+    pub fn new(origin: Origin, snapshots: SnapshotStore) -> CatchUp {
         CatchUp {
             origin,
-            policy,
             snapshots,
             peers: Peers::default(),
             phase: Phase::Idle,
@@ -103,7 +102,7 @@ impl CatchUp {
         match &self.phase {
             Phase::Idle => None,
             Phase::State(fetch) => Some(fetch.offer),
-            Phase::Checkpoint(offer) | Phase::Leaves(offer, _) => Some(*offer),
+            Phase::Vouching(offer, _) | Phase::Leaves(offer, _) => Some(*offer),
         }
     }
 
@@ -113,7 +112,7 @@ impl CatchUp {
         tracing::info!(from, index, bytes, "a snapshot is offered: catching up");
         self.forget_asks(|_| true);
         self.phase = match self.snapshots.find(&offer.descriptor) {
-            Some(_) => Phase::Checkpoint(offer),
+            Some(_) => Phase::Vouching(offer, Vouching::default()),
             None => Phase::State(StateFetch::new(offer, &self.snapshots)),
         };
     }
@@ -165,8 +164,9 @@ impl CatchUp {
                     self.give_up(format!("{why:?}: the leader's snapshot cannot be had"));
                 }
             }
+            Phase::Vouching(_, vouching) => vouching.missed(),
             Phase::Leaves(_, fetch) => fetch.missed(ask),
-            Phase::Idle | Phase::Checkpoint(_) => {}
+            Phase::Idle => {}
         }
     }
 
@@ -186,10 +186,12 @@ impl CatchUp {
                 }
                 Taken::Disk(fault) => Err(Refused::Disk(fault.to_string())),
             },
-            Phase::Checkpoint(offer) => {
-                let offer = *offer;
-                let fetch = self.judge_checkpoint(offer, &piece, evidence)?;
-                self.phase = Phase::Leaves(offer, fetch);
+            Phase::Vouching(offer, vouching) => {
+                let (offer, wanted) = (*offer, (&self.origin, offer.descriptor.leaf_count));
+                let vouched = vouching.got(ask, &piece, wanted, evidence)?;
+                if let Some(vouched) = vouched {
+                    self.phase = Phase::Leaves(offer, LeavesFetch::new(vouched, evidence.size()));
+                }
                 Ok(())
             }
             Phase::Leaves(_, fetch) => {
@@ -199,30 +201,6 @@ impl CatchUp {
                 })
             }
         }
-    }
-
-    /// A checkpoint is believed by its signatures, and used when it covers the snapshot.
-    fn judge_checkpoint(
-        &self,
-        offer: Offer,
-        piece: &Piece,
-        evidence: &dyn Evidence,
-    ) -> Result<LeavesFetch, Refused> {
-        let wrong = |why: String| Refused::Wrong(Wrong { peer: None, why });
-        if piece.bytes.is_empty() {
-            return Err(Refused::NotYet);
-        }
-        let note = String::from_utf8(piece.bytes.to_vec()).map_err(|why| wrong(why.to_string()))?;
-        let signed = SignedCheckpoint::parse(&note).map_err(|why| wrong(why.to_string()))?;
-        if signed.checkpoint.origin != self.origin {
-            let (expected, got) = (&self.origin, &signed.checkpoint.origin);
-            return Err(wrong(format!("expected a checkpoint of {expected}, got one of {got}")));
-        }
-        self.policy.check(&signed).map_err(|why| wrong(format!("{}: {why}", why.slug())))?;
-        if signed.checkpoint.size < offer.descriptor.leaf_count {
-            return Err(Refused::NotYet);
-        }
-        Ok(LeavesFetch::new(&signed.checkpoint, note, evidence.size()))
     }
 
     /// Goes from phase to phase as far as everything is here.
@@ -245,7 +223,7 @@ impl CatchUp {
         let offer = fetch.offer;
         match fetch.finish() {
             // A crash here leaves the whole snapshot: the next offer of it finds it.
-            Ok(offer) => self.phase = Phase::Checkpoint(offer),
+            Ok(offer) => self.phase = Phase::Vouching(offer, Vouching::default()),
             Err(fault) => self.acts.push(Act::GaveUp { offer, why: fault.to_string() }),
         }
         self.forget_asks(|_| true);
@@ -257,7 +235,7 @@ impl CatchUp {
         };
         self.forget_asks(|_| true);
         // A crash here leaves leaves beyond the published checkpoint: start-up reads them back.
-        if !evidence.publish(fetch.note()) {
+        if !fetch.publish(evidence) {
             let why = "the own evidence does not lead to the cosigned root".to_owned();
             self.acts.push(Act::GaveUp { offer, why });
             return;
@@ -278,8 +256,9 @@ impl CatchUp {
             self.under_way.insert(request, (peer, Some(ask)));
             match &mut self.phase {
                 Phase::State(fetch) => fetch.asked(ask),
+                Phase::Vouching(_, vouching) => vouching.asked(peer),
                 Phase::Leaves(_, fetch) => fetch.asked(ask, peer),
-                Phase::Idle | Phase::Checkpoint(_) => {}
+                Phase::Idle => {}
             }
             self.acts.push(Act::Ask { request, peer, ask });
         }
@@ -296,11 +275,9 @@ impl CatchUp {
         match &mut self.phase {
             Phase::Idle => None,
             Phase::State(fetch) => Some((fetch.next_ask()?, Some(fetch.offer.from))),
-            Phase::Checkpoint(offer) => {
-                let from = Some(offer.from);
-                let is_asked = |(_, ask): &(u64, Option<Ask>)| *ask == Some(Ask::Checkpoint);
-                let is_asked = self.under_way.values().any(is_asked);
-                (!is_asked).then_some((Ask::Checkpoint, from))
+            Phase::Vouching(offer, vouching) => {
+                let (ask, peer) = vouching.next_ask()?;
+                Some((ask, peer.or(Some(offer.from))))
             }
             Phase::Leaves(_, fetch) => fetch.next_ask(),
         }
@@ -321,4 +298,13 @@ enum Refused {
     /// The peer's checkpoint does not cover the snapshot yet: the next one may.
     NotYet,
     Disk(String),
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Wrong(why) => Refused::Wrong(Wrong { peer: None, why }),
+            Refusal::NotYet => Refused::NotYet,
+        }
+    }
 }

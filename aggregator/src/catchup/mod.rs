@@ -20,9 +20,10 @@ mod peers;
 mod serve;
 mod shell;
 mod stream;
+mod vouch;
 
 use bytes::Bytes;
-use proofmark_evidence::{Hash, Leaf, LogFile};
+use proofmark_evidence::{Hash, Leaf, LogFile, Policy, Transition};
 
 use crate::snapshot::Descriptor;
 
@@ -36,6 +37,10 @@ pub use shell::{Answer, CatchUpHandle, CatchUpThread, Fetcher, RecorderEvidence}
 pub enum Ask {
     /// The published checkpoint.
     Checkpoint,
+    /// How the cosigners changed: bytes of the file `transitions` from `at` on; none without one.
+    Transitions {
+        at: u64,
+    },
     /// Everything before the first chunk of the snapshot at this index.
     SnapshotHead {
         index: u64,
@@ -115,6 +120,10 @@ pub trait Evidence {
     /// Leaves appended.
     fn size(&self) -> u64;
 
+    /// The size of the checkpoint published here (0: none), and the policy in force from there on.
+    /// `None`: this replica is ending.
+    fn believed(&self) -> Option<(u64, Policy)>;
+
     /// Whether the first `size` leaves, all of which are here, have this root, to which a
     /// cosigned checkpoint leads. If not, this replica's log differs from the majority's.
     fn has_root(&mut self, size: u64, root: Hash) -> bool;
@@ -123,9 +132,9 @@ pub trait Evidence {
     /// are here already are compared.
     fn adopt(&mut self, first: u64, leaves: Vec<(Leaf, Vec<u8>)>);
 
-    /// Makes everything durable and shows it under this cosigned checkpoint. False: it does not
-    /// fit what is here.
-    fn publish(&mut self, note: &str) -> bool;
+    /// Makes everything durable and shows it under this cosigned checkpoint, after the `transitions`
+    /// that lead to it. False: it does not fit what is here.
+    fn publish(&mut self, transitions: &[Transition], note: &str) -> bool;
 }
 
 #[cfg(test)]

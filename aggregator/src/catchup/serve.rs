@@ -9,7 +9,9 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use proofmark_evidence::{DirSource, LogFile, SourceFault, TileSource, read_at_least};
+use proofmark_evidence::{
+    DirSource, LogFile, SourceFault, TRANSITIONS_FILE, TileSource, read_at_least,
+};
 use tokio::sync::watch;
 
 use super::{Ask, Piece};
@@ -62,6 +64,7 @@ impl Shelf {
                 let note = Arc::clone(&self.published.borrow());
                 Ok(whole(note.as_bytes().to_vec()))
             }
+            Ask::Transitions { at } => self.transitions(at),
             Ask::SnapshotHead { index } => Ok(whole(self.snapshots.snapshot(index)?.head_bytes())),
             Ask::SnapshotChunk { index, number } => {
                 let snapshot = self.snapshots.snapshot(index)?;
@@ -72,6 +75,14 @@ impl Shelf {
             }
             Ask::LogPiece { file: file @ LogFile::Payload { .. }, at } => self.blobs(file, at),
             Ask::LogPiece { file, at } => self.whole_file(file, at),
+        }
+    }
+
+    /// Most logs have none.
+    fn transitions(&self, at: u64) -> Result<Piece, Unavailable> {
+        match DirSource::new(&self.evidence_dir).read(TRANSITIONS_FILE) {
+            Err(SourceFault::NotFound { .. }) => Ok(whole(Vec::new())),
+            read => piece_of(read?, at, TRANSITIONS_FILE),
         }
     }
 
@@ -96,14 +107,18 @@ impl Shelf {
     fn whole_file(&self, file: LogFile, at: u64) -> Result<Piece, Unavailable> {
         let source = DirSource::new(&self.evidence_dir);
         let (_, bytes) = read_at_least(&source as &dyn TileSource, file)?;
-        let total = bytes.len() as u64;
-        let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
-        if rest.is_empty() {
-            return Err(Unavailable::Gone { what: format!("{} from {at}", file.path()) });
-        }
-        let piece = rest[..rest.len().min(SNAPSHOT_CHUNK_BYTES)].to_vec();
-        Ok(Piece { bytes: piece.into(), total })
+        piece_of(bytes, at, &file.path())
     }
+}
+
+fn piece_of(bytes: Vec<u8>, at: u64, path: &str) -> Result<Piece, Unavailable> {
+    let total = bytes.len() as u64;
+    let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    if rest.is_empty() {
+        return Err(Unavailable::Gone { what: format!("{path} from {at}") });
+    }
+    let piece = rest[..rest.len().min(SNAPSHOT_CHUNK_BYTES)].to_vec();
+    Ok(Piece { bytes: piece.into(), total })
 }
 
 fn whole(bytes: Vec<u8>) -> Piece {

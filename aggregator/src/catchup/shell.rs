@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use proofmark_evidence::{Hash, Leaf};
+use proofmark_evidence::{Hash, Leaf, Policy, Transition};
 
 use super::{Act, Ask, CatchUp, Event, Evidence, Missed, Offer, Piece};
 use crate::clock::Clock;
@@ -218,8 +218,12 @@ impl Evidence for RecorderEvidence {
         }
     }
 
-    fn publish(&mut self, note: &str) -> bool {
-        self.recorder.adopt_checkpoint(note)
+    fn believed(&self) -> Option<(u64, Policy)> {
+        self.recorder.believed()
+    }
+
+    fn publish(&mut self, transitions: &[Transition], note: &str) -> bool {
+        self.recorder.adopt_checkpoint(transitions, note)
     }
 }
 

@@ -104,8 +104,17 @@ impl Evidence for Own {
         }
     }
 
-    fn publish(&mut self, note: &str) -> bool {
+    fn believed(&self) -> Option<(u64, Policy)> {
+        let size = self.writer.checkpoint().map_or(0, |signed| signed.checkpoint.size);
+        Some((size, self.writer.policy().clone()))
+    }
+
+    fn publish(&mut self, transitions: &[Transition], note: &str) -> bool {
         self.writer.sync().unwrap();
+        for next in transitions {
+            let (note, policy) = (next.signed.to_text(), next.policy.to_text());
+            self.writer.publish_transition(&note, &policy).unwrap();
+        }
         self.writer.publish(note).is_ok()
     }
 }
@@ -188,7 +197,7 @@ fn honest(_: u64, _: &Ask, piece: Piece) -> Result<Piece, Missed> {
 
 impl<'a> World<'a> {
     fn new(disk: &'a Disk, sources: &[(u64, &Source)]) -> Self {
-        let mut machine = CatchUp::new(origin(), policy(), disk.snapshots());
+        let mut machine = CatchUp::new(origin(), disk.snapshots());
         machine.set_peers(&sources.iter().map(|(id, _)| *id).collect::<Vec<_>>());
         Self {
             disk,
@@ -315,7 +324,11 @@ fn a_follower_that_has_most_of_it_fetches_the_rest() {
     world.asked.clear();
     world.take(Event::Offered(offer));
     assert_eq!(world.run(10, &mut honest), Some(offer));
-    assert!(world.asked.iter().all(|(_, ask)| *ask == Ask::Checkpoint || is_tile(ask)));
+    assert!(world.asked.iter().all(|(_, ask)| is_small(ask)));
+}
+
+fn is_small(ask: &Ask) -> bool {
+    matches!(ask, Ask::Checkpoint | Ask::Transitions { .. })
 }
 
 fn is_tile(ask: &Ask) -> bool {

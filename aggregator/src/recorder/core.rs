@@ -2,8 +2,8 @@
 //! it between any two steps.
 
 use proofmark_evidence::{
-    BatchSpan, Checkpoint, Cosignature, Hash, Leaf, LeafFault, LogWriter, SignedCheckpoint,
-    SigningKey, WriterFault, cosign, log_signature_line,
+    BatchSpan, Checkpoint, Cosignature, Hash, Leaf, LeafFault, LogWriter, Policy, SignedCheckpoint,
+    SigningKey, Transition, WriterFault, cosign, log_signature_line,
 };
 
 use super::health::{Divergence, Health};
@@ -295,19 +295,22 @@ impl Core {
         Ok(got == expected)
     }
 
-    /// Publishes a checkpoint that a peer published, after what it covers was adopted. False: it is
-    /// not this log's, and that may be this replica's fault.
-    pub(super) fn adopt_checkpoint(&mut self, note: &str) -> Result<bool, RecorderFault> {
-        let size = match SignedCheckpoint::parse(note) {
-            Ok(signed) => signed.checkpoint.size,
-            Err(_) => return Ok(false),
-        };
+    /// The published size, and the policy in force from there on.
+    pub(super) fn believed(&self) -> (u64, Policy) {
+        (self.published_size(), self.writer.policy().clone())
+    }
+
+    /// Publishes a checkpoint that a peer published, after what it covers was adopted, and before
+    /// it the changes of cosigners on the way to it. False: it is not this log's, and that may be
+    /// this replica's fault.
+    pub(super) fn adopt_checkpoint(
+        &mut self,
+        transitions: &[Transition],
+        note: &str,
+    ) -> Result<bool, RecorderFault> {
         self.sync()?;
         self.known.extend(self.writer.durable_size());
-        if size <= self.published_size() {
-            return Ok(true);
-        }
-        match self.writer.publish(note) {
+        match self.publish_adopted(transitions, note) {
             Ok(()) => Ok(true),
             Err(fault) if fault.is_fatal() => Err(fault.into()),
             Err(WriterFault::RootMismatch { size, expected: own, got: cosigned }) => {
@@ -319,6 +322,25 @@ impl Core {
                 tracing::error!(slug = fault.slug(), %fault, "a peer's checkpoint is not taken");
                 Ok(false)
             }
+        }
+    }
+
+    fn publish_adopted(
+        &mut self,
+        transitions: &[Transition],
+        note: &str,
+    ) -> Result<(), WriterFault> {
+        for transition in transitions {
+            if transition.size() > self.published_size() {
+                let (note, policy) = (transition.signed.to_text(), transition.policy.to_text());
+                self.writer.publish_transition(&note, &policy)?;
+                // A crash here leaves the log published up to this change: the next offer's
+                // catch-up goes on from it.
+            }
+        }
+        match SignedCheckpoint::parse(note)?.checkpoint.size > self.published_size() {
+            true => self.writer.publish(note),
+            false => Ok(()),
         }
     }
 

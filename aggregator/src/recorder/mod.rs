@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use proofmark_evidence::{BatchSpan, Hash, Leaf, LogWriter, SigningKey, TileSource};
+use proofmark_evidence::{
+    BatchSpan, Hash, Leaf, LogWriter, Policy, SigningKey, TileSource, Transition,
+};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -88,7 +90,8 @@ enum Message {
     Sync(SyncSender<()>),
     Adopt { first: u64, leaves: Vec<(Leaf, Vec<u8>)> },
     HasRoot { size: u64, root: Hash, answer: SyncSender<bool> },
-    AdoptCheckpoint { note: String, answer: SyncSender<bool> },
+    AdoptCheckpoint { transitions: Vec<Transition>, note: String, answer: SyncSender<bool> },
+    Believed { answer: SyncSender<(u64, Policy)> },
     Stop,
 }
 
@@ -178,10 +181,19 @@ impl RecorderHandle {
         self.ask(|answer| Message::HasRoot { size, root, answer })
     }
 
-    /// Makes durable what was adopted and publishes a peer's checkpoint over it. False: it is not
-    /// this log's. Blocks.
-    pub fn adopt_checkpoint(&self, note: &str) -> bool {
-        self.ask(|answer| Message::AdoptCheckpoint { note: note.to_owned(), answer })
+    /// Makes durable what was adopted and publishes a peer's checkpoint over it, after the changes of
+    /// cosigners that lead to it. False: it is not this log's. Blocks.
+    pub fn adopt_checkpoint(&self, transitions: &[Transition], note: &str) -> bool {
+        let (transitions, note) = (transitions.to_vec(), note.to_owned());
+        self.ask(|answer| Message::AdoptCheckpoint { transitions, note, answer })
+    }
+
+    /// The published size and the policy in force from there on; `None` when the recorder has
+    /// stopped. Blocks.
+    pub fn believed(&self) -> Option<(u64, Policy)> {
+        let (answer, wait) = sync_channel(1);
+        self.tell(Message::Believed { answer });
+        wait.recv().ok()
     }
 
     /// A recorder that has stopped answers nothing: no.
@@ -230,8 +242,9 @@ impl Worker {
                     let has_root = or_abort(self.core.has_root(size, root));
                     let _ = answer.try_send(has_root);
                 }
-                Message::AdoptCheckpoint { note, answer } => {
-                    let is_taken = or_abort(self.core.adopt_checkpoint(&note));
+                Message::Believed { answer } => drop(answer.try_send(self.core.believed())),
+                Message::AdoptCheckpoint { transitions, note, answer } => {
+                    let is_taken = or_abort(self.core.adopt_checkpoint(&transitions, &note));
                     self.tell_watchers();
                     let _ = answer.try_send(is_taken);
                 }
