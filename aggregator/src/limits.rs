@@ -443,9 +443,6 @@ pub const SNAPSHOT_CHUNK_BYTES: usize = 1 << 20;
 /// Reached: no snapshot is made (`snapshot_too_large`), and the Raft log is not compacted.
 pub const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
 
-/// Ids in one list of a membership. Far above what a cluster has; beyond, the bytes are refused.
-pub const MEMBERS_MAX: usize = 64;
-
 /// Whole snapshots kept. The Raft log reaches back to the oldest of them, so that one damaged file
 /// costs nothing; older ones are removed.
 pub const SNAPSHOTS_KEPT: usize = 2;

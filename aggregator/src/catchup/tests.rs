@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::*;
-use crate::consensus::driver::Position;
-use crate::consensus::membership::Membership;
+use crate::consensus::Membership;
+use crate::consensus::Position;
 use crate::limits::{FETCH_REST_WRONG_MS, FETCHES_UNDER_WAY_MAX, SNAPSHOT_CHUNK_BYTES};
 use crate::snapshot::{About, DiskFiles, RowBytes, SnapshotStore};
 use crate::state::fixture::{START_MS, log_key, node_key, node_name, nodes, origin};

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use proofmark_evidence::{ByteReader, ByteWriter, DecodeFault, Hash, sha256};
 
 use crate::command::{CodecFault, put_hash, take_hash, take_version};
-use crate::consensus::driver::Position;
-use crate::consensus::membership::Membership;
+use crate::consensus::Membership;
+use crate::consensus::Position;
 use crate::limits::{MEMBERS_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES};
 
 /// The first bytes of the file.

@@ -6,8 +6,8 @@ use proofmark_evidence::Hash;
 
 use super::mem_disk::{Failure, MemFiles};
 use super::*;
-use crate::consensus::driver::Position;
-use crate::consensus::membership::Membership;
+use crate::consensus::Membership;
+use crate::consensus::Position;
 use crate::limits::SNAPSHOT_CHUNK_BYTES;
 
 fn about(index: u64) -> About {
