@@ -370,7 +370,8 @@ fn a_follower_killed_anywhere_goes_on_where_it_was() {
 
 #[test]
 fn what_a_lying_peer_sends_is_refused_and_another_is_asked() {
-    let lies: [(&str, fn(&Ask) -> bool); 5] = [
+    type IsBent = fn(&Ask) -> bool;
+    let lies: [(&str, IsBent); 5] = [
         ("head", |ask| matches!(ask, Ask::SnapshotHead { .. })),
         ("chunk", |ask| matches!(ask, Ask::SnapshotChunk { number: 2, .. })),
         ("tile", is_tile),
