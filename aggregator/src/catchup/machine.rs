@@ -5,8 +5,8 @@
 //! cosigned checkpoint that covers it. Under load the log moves on meanwhile, and the next offer
 //! finds less to fetch.
 //!
-//! A crash at any point leaves: a part of a snapshot, whose chunks are hashed again; whole leaves in
-//! the evidence, which are compared when they come again; or everything, and the next offer of the
+//! A crash at any point leaves: a part of a snapshot, whose chunks are hashed again; whole leaves
+//! in the evidence, which are compared when they come again; or everything, and the next offer of the
 //! same snapshot is installed at once.
 
 use std::collections::BTreeMap;

@@ -132,8 +132,8 @@ pub trait Evidence {
     /// are here already are compared.
     fn adopt(&mut self, first: u64, leaves: Vec<(Leaf, Vec<u8>)>);
 
-    /// Makes everything durable and shows it under this cosigned checkpoint, after the `transitions`
-    /// that lead to it. False: it does not fit what is here.
+    /// Makes everything durable and shows it under this cosigned checkpoint, after the
+    /// `transitions` that lead to it. False: it does not fit what is here.
     fn publish(&mut self, transitions: &[Transition], note: &str) -> bool;
 }
 

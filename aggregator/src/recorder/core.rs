@@ -263,8 +263,8 @@ impl Core {
         Ok(self.writer.publish(&note)?)
     }
 
-    /// Takes leaves ahead of the entries that brought them: a cosigned root leads to each. Those that
-    /// are here already are compared. Durable with the next sync.
+    /// Takes leaves ahead of the entries that brought them: a cosigned root leads to each. Those
+    /// that are here already are compared. Durable with the next sync.
     ///
     /// A crash leaves some of them: start-up reads them back, and they come again and are compared.
     pub(super) fn adopt(

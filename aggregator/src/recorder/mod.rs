@@ -181,8 +181,8 @@ impl RecorderHandle {
         self.ask(|answer| Message::HasRoot { size, root, answer })
     }
 
-    /// Makes durable what was adopted and publishes a peer's checkpoint over it, after the changes of
-    /// cosigners that lead to it. False: it is not this log's. Blocks.
+    /// Makes durable what was adopted and publishes a peer's checkpoint over it, after the changes
+    /// of cosigners that lead to it. False: it is not this log's. Blocks.
     pub fn adopt_checkpoint(&self, transitions: &[Transition], note: &str) -> bool {
         let (transitions, note) = (transitions.to_vec(), note.to_owned());
         self.ask(|answer| Message::AdoptCheckpoint { transitions, note, answer })

@@ -40,6 +40,7 @@ impl DiskFiles {
     pub fn open(dir: impl Into<PathBuf>) -> io::Result<DiskFiles> {
         let dir = dir.into();
         fs::create_dir_all(&dir)?;
+        // A crash here leaves a directory, or none: the next start makes it again.
         let parent = dir.canonicalize()?.parent().map(PathBuf::from);
         parent.map_or(Ok(()), |parent| File::open(parent)?.sync_all())?;
         Ok(DiskFiles { dir })

@@ -83,8 +83,8 @@ impl SnapshotStore {
     }
 
     /// Removes what nobody needs: all but the newest few, and the newest that this replica has
-    /// `applied`. That one is kept because a newer one may have come from elsewhere, and until it is
-    /// installed only the older one fits the Raft log.
+    /// `applied`. That one is kept because a newer one may have come from elsewhere, and until it
+    /// is installed only the older one fits the Raft log.
     ///
     /// # Errors
     /// The disk refuses.
