@@ -1,8 +1,8 @@
 //! The evidence on its way: bundles of leaves with their blobs, several at once, taken in order.
 //!
 //! Tiles lead from the checkpoint's root down to each bundle, leaves lead to their blobs. In
-//! memory: the tiles on the way down, a few bundles of leaves, and for each one piece of blobs; for the one
-//! that is being taken, a few.
+//! memory: the tiles on the way down, a few bundles of leaves, and for each one piece of blobs; for
+//! the one that is being taken, a few.
 
 use std::collections::{BTreeSet, VecDeque};
 

@@ -6,8 +6,8 @@
 //! finds less to fetch.
 //!
 //! A crash at any point leaves: a part of a snapshot, whose chunks are hashed again; whole leaves
-//! in the evidence, which are compared when they come again; or everything, and the next offer of the
-//! same snapshot is installed at once.
+//! in the evidence, which are compared when they come again; or everything, and the next offer of
+//! the same snapshot is installed at once.
 
 use std::collections::BTreeMap;
 
