@@ -3,13 +3,16 @@
 //! In: the built binary, and the library rooms. Out: verdicts. Nothing here ships, and nothing
 //! here never ends: every wait has a patience, every process an owner.
 
+pub mod acks;
 pub mod api;
 pub mod bench;
 pub mod dice;
 pub mod golden;
 pub mod golden_data;
 pub mod installation;
+pub mod judge;
 pub mod lossy;
+pub mod power;
 pub mod privilege;
 pub mod program;
 pub mod proxy;
@@ -17,3 +20,4 @@ pub mod push;
 pub mod sim;
 pub mod target;
 pub mod wait;
+pub mod workload;

@@ -26,6 +26,22 @@ impl Deadline {
     }
 }
 
+/// How long something took.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch {
+    started: Instant,
+}
+
+impl Stopwatch {
+    pub fn start() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    pub fn passed(self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
 /// The pause between two looks at something that does not notify.
 pub fn moment() {
     std::thread::sleep(POLL);
@@ -39,6 +55,27 @@ pub fn until<T>(what: &str, patience: Duration, mut fact: impl FnMut() -> Option
             return answer;
         }
         assert!(!deadline.passed(), "waited {patience:?} in vain for: {what}");
+        moment();
+    }
+}
+
+/// As [`until`], for who can say more than that it waited.
+///
+/// # Errors
+/// The fact did not come in time; the message names it.
+pub fn hoped<T>(
+    what: &str,
+    patience: Duration,
+    mut fact: impl FnMut() -> Option<T>,
+) -> Result<T, String> {
+    let deadline = Deadline::after(patience);
+    loop {
+        if let Some(answer) = fact() {
+            return Ok(answer);
+        }
+        if deadline.passed() {
+            return Err(format!("waited {patience:?} in vain for: {what}"));
+        }
         moment();
     }
 }

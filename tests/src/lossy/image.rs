@@ -65,6 +65,15 @@ pub struct Losses {
     pub names_kept: u64,
 }
 
+impl Losses {
+    pub fn add(&mut self, other: Losses) {
+        self.blocks_lost += other.blocks_lost;
+        self.blocks_kept += other.blocks_kept;
+        self.names_lost += other.names_lost;
+        self.names_kept += other.names_kept;
+    }
+}
+
 /// What is known of an inode.
 pub struct Stat {
     pub is_dir: bool,

@@ -66,6 +66,14 @@ impl Pushers {
     /// # Errors
     /// One could not enrol.
     pub fn start(cluster: &Installation, load: Load) -> Result<Pushers, String> {
+        Pushers::start_as(cluster, "push", load)
+    }
+
+    /// As [`Self::start`], the agents' names beginning with `prefix`.
+    ///
+    /// # Errors
+    /// One could not enrol.
+    pub fn start_as(cluster: &Installation, prefix: &str, load: Load) -> Result<Pushers, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("push")
@@ -75,7 +83,7 @@ impl Pushers {
         let (stop, stopped) = watch::channel(false);
         let mut pushers = Pushers { runtime, stop, agents: JoinSet::new(), told: Vec::new() };
         for at in 0..load.agents {
-            let name = format!("push-{at}");
+            let name = format!("{prefix}-{at}");
             let identity = pushers.runtime.block_on(enrol(cluster, &name))?;
             let told = Told { agent: name, seq_end: AtomicU64::new(1), batches: AtomicU64::new(0) };
             let told = Arc::new(told);
