@@ -1,5 +1,6 @@
 //! The disk that loses power, mounted: what the kernel makes of it, and what our programs do.
 
+mod faults;
 mod first_starts;
 
 use std::fs::{self, File, OpenOptions};

@@ -310,8 +310,13 @@ impl Replica {
         self.running.is_some()
     }
 
+    /// Where its log lines go.
+    pub fn log(&self) -> PathBuf {
+        self.data.with_extension("log")
+    }
+
     fn start(&mut self, dir: &Path) -> Result<(), Ended> {
-        let log = dir.join(format!("{}.log", self.name));
+        let log = self.log();
         let args = ["aggregator", "run", "--config", path(&self.config)];
         self.running = Some(Program::try_start(&self.launch, &args, dir, &log, "ready")?);
         Ok(())
@@ -352,6 +357,11 @@ impl Agent {
 
     pub fn data_dir(&self) -> PathBuf {
         self.dir.join("data")
+    }
+
+    /// Where its log lines go.
+    pub fn log(&self) -> PathBuf {
+        self.log.clone()
     }
 
     pub fn kill(&mut self) {

@@ -8,6 +8,8 @@ use serde_json::Value;
 use crate::installation::{Installation, SETTLE, path};
 use crate::{api, program, wait};
 
+const STOPS_MAX: usize = 3;
+
 /// What was found sound on every replica.
 #[derive(Clone, Debug)]
 pub struct Verdict {
@@ -30,25 +32,61 @@ pub fn judge(
     policy: &Path,
     told: &BTreeMap<String, u64>,
 ) -> Result<Verdict, String> {
+    all_published(cluster, told)?;
+    let numbers = wait::hoped("numbers of the objectives", SETTLE, || {
+        let numbers = cluster.json("/api/v1/slos")?;
+        (!numbers.as_array()?.is_empty()).then_some(numbers)
+    })?;
     let served = cluster.dir().join("served.json");
-    let numbers = all_published(cluster, told)?;
     std::fs::write(&served, numbers.to_string()).map_err(|why| why.to_string())?;
-    let mut verdicts = Vec::new();
-    for at in 0..cluster.replicas.len() {
-        cluster.stop_replica(at);
-        let dir = cluster.replicas[at].evidence_dir();
-        let report = verify(&dir, policy, &served)?;
-        verdicts.push(hold_against(&report, told).map_err(|why| format!("{why}\n{report:#}"))?);
-    }
-    let is_one = verdicts.windows(2).all(|pair| pair[0].root == pair[1].root);
-    match verdicts.into_iter().next() {
-        Some(verdict) if is_one => Ok(verdict),
-        verdicts => Err(format!("roots differ: {verdicts:?}")),
-    }
+    verify_all(cluster, &["--policy", path(policy), "--served", path(&served)], told)
 }
 
-/// Every replica has what was acknowledged, and all is proven; the numbers that are served then.
-fn all_published(cluster: &Installation, told: &BTreeMap<String, u64>) -> Result<Value, String> {
+/// As [`judge`], where no objective is: the evidence alone.
+///
+/// # Errors
+/// As [`judge`].
+pub fn judge_evidence(
+    cluster: &mut Installation,
+    policy: &Path,
+    told: &BTreeMap<String, u64>,
+) -> Result<Verdict, String> {
+    all_published(cluster, told)?;
+    verify_all(cluster, &["--policy", path(policy)], told)
+}
+
+/// Replicas do not stop at one instant: the last of them may publish a leaf that the first never
+/// saw. Then they are started once more.
+fn verify_all(
+    cluster: &mut Installation,
+    flags: &[&str],
+    told: &BTreeMap<String, u64>,
+) -> Result<Verdict, String> {
+    for _ in 0..STOPS_MAX {
+        (0..cluster.replicas.len()).for_each(|at| cluster.stop_replica(at));
+        let dirs = cluster.replicas.iter().map(|replica| replica.evidence_dir());
+        let verdicts = dirs.map(|dir| {
+            let report = verify(&dir, flags)?;
+            hold_against(&report, told).map_err(|why| format!("{why}\n{report:#}"))
+        });
+        let verdicts = verdicts.collect::<Result<Vec<_>, _>>()?;
+        let is_one = |of: fn(&Verdict, &Verdict) -> bool| {
+            verdicts.windows(2).all(|pair| of(&pair[0], &pair[1]))
+        };
+        if is_one(|a, b| a.root == b.root) {
+            return verdicts.into_iter().next().ok_or_else(|| "no replica".to_owned());
+        }
+        if is_one(|a, b| a.leaves == b.leaves) {
+            return Err(format!("roots differ: {verdicts:?}"));
+        }
+        (0..cluster.replicas.len()).for_each(|at| cluster.start_replica(at));
+        cluster.settled_roots();
+    }
+    Err("the replicas never stopped at one size".to_owned())
+}
+
+/// Every replica has what was acknowledged, and all is proven.
+fn all_published(cluster: &Installation, told: &BTreeMap<String, u64>) -> Result<(), String> {
     for replica in &cluster.replicas {
         let what = format!("all that was acknowledged on {}", replica.name);
         wait::hoped(&what, SETTLE * 2, || {
@@ -63,16 +101,11 @@ fn all_published(cluster: &Installation, told: &BTreeMap<String, u64>) -> Result
         .map_err(|why| format!("{why}\n{}", cluster.logs()))?;
     }
     cluster.settled_roots();
-    wait::hoped("numbers of the objectives", SETTLE, || {
-        let numbers = cluster.json("/api/v1/slos")?;
-        (!numbers.as_array()?.is_empty()).then_some(numbers)
-    })
+    Ok(())
 }
 
-fn verify(dir: &Path, policy: &Path, served: &Path) -> Result<Value, String> {
-    let args =
-        ["evidence", "verify", path(dir), "--policy", path(policy), "--served", path(served)];
-    let output = program::run(&[&args[..], &["-o", "json"]].concat());
+fn verify(dir: &Path, flags: &[&str]) -> Result<Value, String> {
+    let output = program::run(&[&["evidence", "verify", path(dir), "-o", "json"], flags].concat());
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let said = said + &String::from_utf8_lossy(&output.stderr);
     match output.status.success() {

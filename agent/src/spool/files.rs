@@ -33,7 +33,7 @@ pub trait FileOps: Send + 'static {
     fn read_at(&self, path: &Path, at: u64, len: usize) -> io::Result<Vec<u8>>;
     /// A file with exactly these bytes, whatever was there.
     fn create(&mut self, path: &Path, bytes: &[u8]) -> Result<(), WriteFault>;
-    /// Bytes at offset `at`, which is the file's end.
+    /// Bytes at offset `at`: the file's end, or where these same bytes lie already.
     fn append(&mut self, path: &Path, at: u64, bytes: &[u8]) -> Result<(), WriteFault>;
     fn truncate(&mut self, path: &Path, len: u64) -> Result<(), WriteFault>;
     fn rename(&mut self, from: &Path, to: &Path) -> Result<(), WriteFault>;
@@ -102,13 +102,14 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), SpoolFault> {
     RealFiles.rename(&new, path).map_err(|fault| fault.at(path))
 }
 
-/// Makes the name of a directory durable, and those above it: whoever made it may have made them.
+/// Makes the names in a directory durable, its own, and those above it: whoever made it may have
+/// made them.
 ///
 /// # Errors
 /// A directory's sync failed. One that we may not open is somebody else's, and so is its name.
 pub fn sync_names(dir: &Path) -> io::Result<()> {
-    for above in dir.canonicalize()?.ancestors().skip(1) {
-        match File::open(above) {
+    for dir in dir.canonicalize()?.ancestors() {
+        match File::open(dir) {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
             opened => opened?.sync_all()?,
         }

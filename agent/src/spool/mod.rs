@@ -212,7 +212,19 @@ impl<F: FileOps> Spool<F> {
                 self.segments.push_back(segment);
             }
         }
+        self.write_newest_again()?;
         Ok((!aside.is_empty()).then_some(Damage { files: aside }))
+    }
+
+    /// Writes the newest record once more, as it is. Its sync may have failed in the process before
+    /// this one: then it is read from memory here, the disk does not have it, and no further sync
+    /// would bring it there. All before it were synced, or it would not have been written.
+    fn write_newest_again(&mut self) -> Result<(), SpoolFault> {
+        let newest = self.segments.back().and_then(|newest| newest.find_newest());
+        let Some((path, at, len)) = newest else { return Ok(()) };
+        let bytes = self.files.read_at(&path, at, len).map_err(|error| read_fault(&path, error))?;
+        // A crash here leaves the record as it was: the bytes are the same.
+        self.files.append(&path, at, &bytes).map_err(|fault| fault.at(&path))
     }
 
     fn append_to_newest(&mut self, record: &Record, bytes: &[u8]) -> Result<(), SpoolFault> {

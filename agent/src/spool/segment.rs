@@ -109,6 +109,12 @@ impl Segment {
         self.places.last().map(|place| (place.epoch, place.seq_first))
     }
 
+    /// Path, offset and length of the last record.
+    pub(super) fn find_newest(&self) -> Option<(PathBuf, u64, usize)> {
+        let (epoch, seq) = self.newest()?;
+        self.find(epoch, seq)
+    }
+
     /// Whether every record was accepted once `seq_end` of `epoch` was.
     pub(super) fn is_before(&self, epoch: u64, seq_end: u64) -> bool {
         self.end().is_none_or(|end| end <= (epoch, seq_end))

@@ -437,6 +437,7 @@ fn live_through(records: &[Record], failure: Failure) {
         }
         acknowledged += 1;
     }
+    disk.fail(None);
     let (spool, damage) = open(&disk);
     let found = stored(&spool);
     assert_eq!(damage, None, "{failure:?}");

@@ -1,8 +1,9 @@
 //! The disk itself, twice: as processes see it, and as a power cut leaves it.
 //!
 //! Blocks of 4 KiB become durable by a sync of their file; names by a sync of their directory, as
-//! strictly as POSIX allows: syncing a file does not make its name durable. A sync that failed has
-//! lost what it was for, and the next one knows nothing of it (what Linux does since 4.13).
+//! strictly as POSIX allows: syncing a file does not make its name durable. A sync of a file
+//! that failed has lost what it was for, and the next one knows nothing of it: processes go on to
+//! read from memory what never reached the disk (what Linux does since 4.13).
 
 mod content;
 #[cfg(test)]
@@ -43,7 +44,7 @@ pub enum Manner {
 pub enum Fault {
     /// ENOSPC to whatever needs a block or a name.
     Full,
-    /// EIO to a sync of a file or of a directory; the data is lost, see the module.
+    /// EIO to a sync; a file's data is lost, see the module; a directory's names wait for the next.
     SyncFails,
 }
 
@@ -288,14 +289,12 @@ impl Image {
 
     /// Makes the names in a directory durable, and what else the same changes did.
     pub fn sync_dir(&mut self, dir: Ino) -> Answer<()> {
-        let failed = self.meet(Fault::SyncFails, &self.inode(dir)?.path.clone());
+        self.meet(Fault::SyncFails, &self.inode(dir)?.path.clone())?;
         let (due, left): (Vec<_>, Vec<_>) =
             self.unsynced.drain(..).partition(|change| change.touches(dir));
         self.unsynced = left;
-        if failed.is_ok() {
-            due.into_iter().for_each(|change| self.settle(&change));
-        }
-        failed
+        due.into_iter().for_each(|change| self.settle(&change));
+        Ok(())
     }
 
     /// The power cut: what is durable is all there is, and by `SomeKept` a random part more.

@@ -121,6 +121,25 @@ pub(super) fn mend(files: &dyn LogFiles, number: u64, scanned: &Scanned) -> io::
     Ok(())
 }
 
+/// Writes the last record once more, as it is, and makes the names durable again. A sync of either
+/// may have failed in the process before this one: then what is read here lies in memory and not
+/// on the disk, and no further sync would bring it there. All before it were synced, or it would not
+/// have been written.
+pub(super) fn write_last_again(
+    files: &dyn LogFiles,
+    number: u64,
+    scanned: &Scanned,
+) -> io::Result<()> {
+    if let Some((offset, body)) = scanned.records.last() {
+        let name = name(number);
+        let framed = record::frame(scanned.next_number(number) - 1, body, &scanned.header.salt);
+        files.rewrite(&name, *offset as u64, &framed)?;
+        // A crash here leaves the record as it was: the bytes are the same.
+        files.sync(&name)?;
+    }
+    files.sync_names()
+}
+
 pub(super) fn damaged(
     files: &dyn LogFiles,
     name: &str,

@@ -153,7 +153,9 @@ impl LogStore {
         let newest = *found.last().ok_or(LogStoreFault::Missing { dir: files.describe() })?;
         let last = files::scan(&*files, newest, true)?;
         check_identity(&files::name(newest), identity, last.header.identity)?;
-        files::mend(&*files, newest, &last).map_err(|cause| fault(&*files, "", &cause))?;
+        files::mend(&*files, newest, &last)
+            .and_then(|()| files::write_last_again(&*files, newest, &last))
+            .map_err(|cause| fault(&*files, "", &cause))?;
         let kept = let_go(&*files, &found, newest, &last)?;
         let mut index = Index::new(*kept.first().unwrap_or(&newest));
         for number in kept.iter().filter(|number| **number != newest) {

@@ -33,6 +33,12 @@ pub trait LogFiles: Send + Sync {
 
     fn append(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
+    /// Writes bytes over the same bytes, so that the next sync brings them to the disk, whatever
+    /// became of the last one. A disk whose failed sync may simply be called again need not.
+    fn rewrite(&self, _name: &str, _offset: u64, _bytes: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
     fn truncate(&self, name: &str, len: u64) -> io::Result<()>;
 
     /// Bytes and length of this file survive any crash from here on.
@@ -115,6 +121,12 @@ impl LogFiles for DirFiles {
 
     fn append(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         (&*self.file(name)?).write_all(bytes)
+    }
+
+    fn rewrite(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        // Not by the file that is open: it appends wherever it is told to write.
+        let file = OpenOptions::new().write(true).open(self.dir.join(name))?;
+        file.write_all_at(bytes, offset)
     }
 
     fn truncate(&self, name: &str, len: u64) -> io::Result<()> {
