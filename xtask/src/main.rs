@@ -10,6 +10,7 @@ mod bench;
 mod ci;
 mod deny;
 mod golden_data;
+mod power_loss;
 mod sim;
 mod stranger;
 mod test;
@@ -21,13 +22,15 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask VERB
 
-  ci         everything CI runs, in its order: format, lints, tidy, deny, tests, sim, stranger
+  ci         everything CI runs, in its order: format, lints, tidy, deny, tests, sim, nemeses,
+             stranger
   test       every test of the workspace, the real-process ones included
   tidy       the room table, limits, sizes, crash sentences, dead files, what the pages name
   deny       one version of each crate that must be single; nothing banned; our crates' edges
   bench      bench ingest: signed results/s accepted by a 3-replica cluster on this machine
   sim        sim [--seed S] [--seeds N] [--planted NAME] [--trace]: the deterministic simulator
   golden-data  golden-data N: writes tests/golden/data-N, directories of today's formats
+  power-loss power-loss [--cuts N] [--seed S] [--aged-mib M]: real programs on disks that lose power
   stranger   Go's own transparency-log packages check a log that this build wrote
 ";
 
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Some("deny") => deny::run(),
         Some("bench") => bench::run(rest),
         Some("golden-data") => golden_data::run(rest),
+        Some("power-loss") => power_loss::run(rest),
         Some("sim") => sim::run(rest),
         Some("stranger") => stranger::run(),
         _ => Err(USAGE.to_owned()),
