@@ -123,8 +123,8 @@ pub(super) fn mend(files: &dyn LogFiles, number: u64, scanned: &Scanned) -> io::
 
 /// Writes the last record once more, as it is, and makes the names durable again. A sync of either
 /// may have failed in the process before this one: then what is read here lies in memory and not
-/// on the disk, and no further sync would bring it there. All before it were synced, or it would not
-/// have been written.
+/// on the disk, and no further sync would bring it there. All before it were synced, or it would
+/// not have been written.
 pub(super) fn write_last_again(
     files: &dyn LogFiles,
     number: u64,
