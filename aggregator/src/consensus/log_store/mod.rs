@@ -14,6 +14,8 @@
 //! Why not `raft-engine`: it cuts its last file off at the first damaged record header, whatever
 //! follows, and goes on with a warning; confirmed entries after that would be gone in silence.
 
+#[cfg(test)]
+mod crash_tests;
 mod files;
 mod index;
 mod record;

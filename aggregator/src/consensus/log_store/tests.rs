@@ -243,3 +243,124 @@ fn names(dir: &Path) -> Vec<PathBuf> {
     let numbers = files::list(&*on(dir)).unwrap();
     numbers.into_iter().map(|number| dir.join(files::name(number))).collect()
 }
+
+fn small(dir: &tempfile::TempDir) -> (LogStore, RecoveredLog) {
+    LogStore::open_on(on(dir.path()), IDENTITY, 200).unwrap()
+}
+
+/// Forty entries of one term over many small files.
+fn many_files() -> (tempfile::TempDir, LogStore) {
+    let dir = fresh();
+    let (store, _) = small(&dir);
+    let hard_state = Some((1, 2, 0));
+    store.write(&[task(entries(1..2, 1), hard_state)]).unwrap();
+    (2..41).for_each(|index| store.write(&[task(entries(index..index + 1, 1), None)]).unwrap());
+    (dir, store)
+}
+
+fn at(index: u64, term: u64) -> Position {
+    Position { index, term }
+}
+
+#[test]
+fn a_compacted_log_lets_go_of_whole_files_and_keeps_the_rest() {
+    let (dir, store) = many_files();
+    let (files, bytes) = (names(dir.path()).len(), store.bytes());
+    store.compact(at(30, 1)).unwrap();
+    assert!(names(dir.path()).len() < files / 2, "of {files} files");
+    assert!(store.bytes() < bytes / 2);
+    assert!(store.fetch(30, 31, 0).unwrap_err().is_gone);
+    assert_eq!(store.fetch(31, 41, u64::MAX).unwrap(), entries(31..41, 1));
+    assert_eq!((store.position(29), store.position(30)), (None, Some(at(30, 1))));
+    drop(store);
+    let (store, recovered) = small(&dir);
+    assert_eq!((recovered.start, recovered.last_index), (at(30, 1), 40));
+    assert_eq!(recovered.hard_state.vote, 2, "its own record is gone");
+    assert_eq!(store.fetch(31, 41, u64::MAX).unwrap(), entries(31..41, 1));
+}
+
+#[test]
+fn a_follower_that_lags_a_little_is_left_some_of_it() {
+    let (_dir, store) = many_files();
+    assert_eq!(store.compactable(at(35, 1), 0), at(35, 1));
+    let ten = entries(31..41, 1).iter().map(|entry| entry.data.len() as u64).sum();
+    assert_eq!(store.compactable(at(35, 1), ten), at(30, 1));
+    assert_eq!(store.compactable(at(35, 1), u64::MAX), at(0, 0));
+}
+
+#[test]
+fn a_log_that_starts_over_holds_only_what_comes_after_the_snapshot() {
+    let (dir, store) = many_files();
+    let reset = WriteTask { reset: Some(at(90, 3)), ..task(entries(91..92, 3), Some((3, 0, 90))) };
+    store.write(&[task(vec![], Some((3, 0, 5))), reset]).unwrap();
+    assert_eq!(names(dir.path()).len(), 1, "the newest");
+    assert!(store.fetch(40, 41, 0).unwrap_err().is_gone);
+    drop(store);
+    let (store, recovered) = small(&dir);
+    assert_eq!((recovered.start, recovered.last_index), (at(90, 3), 91));
+    assert_eq!(recovered.hard_state.commit, 90);
+    assert_eq!(store.fetch(91, 92, 0).unwrap(), entries(91..92, 3));
+}
+
+#[test]
+fn files_that_went_without_a_word_were_lost() {
+    let lost = |remove: &dyn Fn(&[PathBuf]) -> PathBuf, compacted: bool| {
+        let (dir, store) = many_files();
+        if compacted {
+            store.compact(at(30, 1)).unwrap();
+        }
+        drop(store);
+        std::fs::remove_file(remove(&names(dir.path()))).unwrap();
+        LogStore::open(dir.path(), IDENTITY).map(drop).unwrap_err()
+    };
+    for compacted in [false, true] {
+        for which in
+            [&(|files: &[PathBuf]| files[0].clone()) as &dyn Fn(&[PathBuf]) -> _, &|f| f[1].clone()]
+        {
+            let refused = lost(which, compacted);
+            let what = "the file before it";
+            assert!(matches!(refused, LogStoreFault::Damaged { what: w, .. } if w == what));
+        }
+    }
+}
+
+#[test]
+fn a_change_of_the_membership_keeps_its_kind_and_its_context() {
+    let dir = fresh();
+    let entry_type = raft::eraftpb::EntryType::EntryConfChangeV2;
+    let (data, context) = (b"change".to_vec().into(), b"command".to_vec().into());
+    let change = Entry { index: 1, term: 1, entry_type, data, context, ..Entry::default() };
+    let written = [change, entries(2..3, 1).remove(0)];
+    let (store, _) = write_and_reopen(&dir, &[&[task(written.to_vec(), None)]]);
+    assert_eq!(store.fetch(1, 3, u64::MAX).unwrap(), written);
+}
+
+/// The bytes of format 1, as its last program wrote them.
+#[test]
+fn a_log_of_version_1_opens_and_goes_on_in_a_file_of_version_2() {
+    use proofmark_evidence::ByteWriter;
+    let dir = tempfile::tempdir().unwrap();
+    let salt = [9; 8];
+    let mut header = ByteWriter::new();
+    header.u8(1).fixed(&[7; 32]).varint(1).fixed(&salt).varint(2).varint(1).varint(2);
+    let mut body = ByteWriter::new();
+    body.u8(1).varint(3).varint(2).varint(1); // hard state: term 3, vote 2, commit 1
+    body.varint(1).varint(2); // two entries from index 1
+    body.varint(1).varint(5).varint(3).varint(4).fixed(b"first").fixed(b"next");
+    let header = record::frame(1, &header.into_bytes(), &FileHeader::NO_SALT);
+    let body = record::frame(2, &body.into_bytes(), &salt);
+    std::fs::write(dir.path().join(files::name(1)), [header, body].concat()).unwrap();
+    let (store, recovered) = open(&dir);
+    assert_eq!((recovered.voters, recovered.last_index), (vec![1, 2], 2));
+    assert_eq!((recovered.hard_state.term, recovered.hard_state.commit), (3, 1));
+    store.write(&[task(entries(3..4, 3), None)]).unwrap();
+    drop(store);
+    assert_eq!(names(dir.path()).len(), 2, "nothing is added to a file of another version");
+    let (store, recovered) = open(&dir);
+    assert_eq!(recovered.last_index, 3);
+    let data: Vec<_> = store.fetch(1, 4, u64::MAX).unwrap().into_iter().map(|e| e.data).collect();
+    assert_eq!(data, [&b"first"[..], b"next", b"entry 3 of term 3"]);
+    store.compact(at(2, 3)).unwrap();
+    drop(store);
+    assert_eq!(open(&dir).1.start, at(2, 3));
+}
