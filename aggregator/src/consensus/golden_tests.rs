@@ -4,37 +4,49 @@
 //! changes only if you understand what caused them.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::rc::Rc;
 
-use super::driver::{Driver, DriverConfig, Entry, HardState, Message, Output, WriteTask};
-use super::membership::Membership;
+use super::conf_change;
+use super::driver::{
+    Driver, DriverConfig, Entry, EntryType, HardState, Message, Output, Position, WriteTask,
+};
+use super::membership::{Membership, MembershipChange, Part};
+use super::snapshot::{SnapshotMeta, SnapshotOffer};
 use super::storage::{LogSource, LogUnreadable, RecoveredLog};
 
 const VOTERS: [u64; 3] = [1, 2, 3];
 
-/// A log in memory; what was not flushed is gone after a crash.
+/// A log in memory, and a snapshot beside it; what was not flushed is gone after a crash.
 #[derive(Clone, Default)]
 struct Disk(Rc<RefCell<Platter>>);
 
 #[derive(Default)]
 struct Platter {
+    start: Position,
     entries: Vec<Entry>,
     hard_state: HardState,
     queue: Vec<WriteTask>,
     stuck: bool,
+    snapshot: Option<SnapshotMeta>,
 }
 
+#[derive(Default)]
 struct Node {
     driver: Option<Driver<Disk>>,
     disk: Disk,
+    /// The state: no more than who the members are.
+    membership: Membership,
+    offer: Option<SnapshotOffer>,
+    /// An install that the state is slow about, if it is.
+    slow_install: Option<Option<u64>>,
 }
 
-/// Three nodes, links that can be cut in one direction, and the transcript.
+/// Three nodes or more, links that can be cut in one direction, and the transcript.
 struct Stage {
-    nodes: Vec<Node>,
+    nodes: BTreeMap<u64, Node>,
     messages: VecDeque<Message>,
     cut: BTreeSet<(u64, u64)>,
     said: String,
@@ -42,7 +54,9 @@ struct Stage {
 
 impl LogSource for Disk {
     fn fetch(&self, low: u64, high: u64, _: u64) -> Result<Vec<Entry>, LogUnreadable> {
-        Ok(self.0.borrow().entries[low as usize - 1..high as usize - 1].to_vec())
+        let platter = self.0.borrow();
+        let at = |index: u64| (index - platter.start.index) as usize - 1;
+        Ok(platter.entries[at(low)..at(high)].to_vec())
     }
 }
 
@@ -54,29 +68,45 @@ impl Disk {
         }
         let tasks = std::mem::take(&mut platter.queue);
         let newest = tasks.last().map(|task| task.number);
-        for task in tasks {
-            if let Some(first) = task.entries.first() {
-                platter.entries.truncate(first.index as usize - 1);
-                platter.entries.extend(task.entries);
-            }
-            platter.hard_state = task.hard_state.unwrap_or(platter.hard_state.clone());
-        }
+        tasks.into_iter().for_each(|task| platter.write(task));
         newest
     }
 
     fn recover(&self) -> RecoveredLog {
         let platter = self.0.borrow();
-        let last_index = platter.entries.len() as u64;
-        let hard_state = platter.hard_state.clone();
-        RecoveredLog { hard_state, voters: VOTERS.to_vec(), last_index, ..RecoveredLog::default() }
+        let (hard_state, start) = (platter.hard_state.clone(), platter.start);
+        let last_index = start.index + platter.entries.len() as u64;
+        RecoveredLog { hard_state, voters: VOTERS.to_vec(), start, last_index }
+    }
+}
+
+impl Platter {
+    fn write(&mut self, task: WriteTask) {
+        if let Some(position) = task.reset {
+            self.start = position;
+            self.entries.clear();
+        }
+        if let Some(first) = task.entries.first() {
+            self.entries.truncate((first.index - self.start.index) as usize - 1);
+            self.entries.extend(task.entries);
+        }
+        self.hard_state = task.hard_state.unwrap_or(self.hard_state.clone());
+    }
+
+    fn compact(&mut self, position: Position) {
+        self.entries.retain(|entry| entry.index > position.index);
+        self.start = position;
+    }
+
+    fn position(&self, index: u64) -> Position {
+        let entry = self.entries.iter().find(|entry| entry.index == index);
+        entry.map_or(self.start, |entry| Position { index, term: entry.term })
     }
 }
 
 impl Stage {
     fn new() -> Self {
-        let node = |_| Node { driver: None, disk: Disk::default() };
-        let nodes = VOTERS.map(node).into();
-        let (messages, cut, said) = Default::default();
+        let (nodes, messages, cut, said) = Default::default();
         let mut stage = Self { nodes, messages, cut, said };
         VOTERS.iter().for_each(|id| stage.start(*id));
         stage
@@ -94,7 +124,15 @@ impl Stage {
             "stick" => self.node(number(1)).disk.0.borrow_mut().stuck = true,
             "unstick" => self.node(number(1)).disk.0.borrow_mut().stuck = false,
             "hand-over" => self.hand_over(number(1)),
-            "stand-down" => self.node(number(1)).driver.as_mut().unwrap().stand_down(),
+            "stand-down" => self.driver(number(1)).stand_down(),
+            "change" => self.change(number(1), &words[2..]),
+            "transfer" => self.transfer(number(1), number(2)),
+            "read" => self.read(number(1), number(2)),
+            "snapshot" => self.snapshot(number(1)),
+            "compact" => self.compact(number(1), number(2)),
+            "fetch" => self.fetch(number(1)),
+            "slow-state" => self.node(number(1)).slow_install = Some(None),
+            "quick-state" => self.quick_state(number(1)),
             "crash" => self.crash(number(1)),
             "start" => self.start(number(1)),
             other => panic!("no such command: {other}"),
@@ -102,19 +140,23 @@ impl Stage {
     }
 
     fn node(&mut self, id: u64) -> &mut Node {
-        &mut self.nodes[id as usize - 1]
+        self.nodes.entry(id).or_default()
+    }
+
+    fn driver(&mut self, id: u64) -> &mut Driver<Disk> {
+        self.node(id).driver.as_mut().unwrap()
     }
 
     fn tick(&mut self, id: u64, ticks: u64) {
         for _ in 0..ticks {
-            self.node(id).driver.as_mut().unwrap().tick();
+            self.driver(id).tick();
             self.drain(id);
         }
     }
 
     fn propose(&mut self, id: u64, text: &str) {
         let data = text.to_owned().into_bytes().into();
-        let proposed = self.node(id).driver.as_mut().unwrap().propose(data);
+        let proposed = self.driver(id).propose(data);
         match proposed {
             Ok(at) => self.say(format!("n{id} appends {text} at {}/{}", at.term, at.index)),
             Err(refused) => self.say(format!("n{id} refuses {text}: {refused}")),
@@ -122,8 +164,80 @@ impl Stage {
         self.drain(id);
     }
 
+    /// `change 1 l4 v2 r3`: a learner, a voter, and one to go. With `no` at the end the state will
+    /// refuse it.
+    fn change(&mut self, id: u64, words: &[&str]) {
+        let context = if words.contains(&"no") { "no" } else { "yes" };
+        let parts = words.iter().filter(|word| **word != "no").map(|word| part(word));
+        let change = MembershipChange { changes: parts.collect() };
+        let proposed = self.driver(id).propose_change(&change, context.into());
+        let change = show_change(&change);
+        match proposed {
+            Ok(at) => self.say(format!("n{id} appends{change} at {}/{}", at.term, at.index)),
+            Err(refused) => self.say(format!("n{id} refuses{change}: {refused}")),
+        }
+        self.drain(id);
+    }
+
+    fn transfer(&mut self, id: u64, to: u64) {
+        match self.driver(id).transfer_leader(to) {
+            Ok(()) => self.say(format!("n{id} offers leadership to n{to}")),
+            Err(refused) => self.say(format!("n{id} does not: {refused}")),
+        }
+        self.drain(id);
+    }
+
+    fn read(&mut self, id: u64, token: u64) {
+        self.driver(id).read_index(token);
+        self.drain(id);
+    }
+
+    fn snapshot(&mut self, id: u64) {
+        let index = self.driver(id).status().applied;
+        let node = self.node(id);
+        let position = node.disk.0.borrow().position(index);
+        let (membership, descriptor) = (node.membership.clone(), Default::default());
+        let meta = SnapshotMeta { position, membership, descriptor };
+        self.driver(id).snapshot_made(meta);
+        self.say(format!("n{id} has a snapshot at {}/{}", position.term, position.index));
+        self.drain(id);
+    }
+
+    fn compact(&mut self, id: u64, index: u64) {
+        let position = self.node(id).disk.0.borrow().position(index);
+        if let Err(refused) = self.driver(id).compact(position) {
+            self.say(format!("n{id} does not compact: {refused}"));
+        }
+        self.drain(id);
+    }
+
+    /// What the leader offered is here, durably.
+    fn fetch(&mut self, id: u64) {
+        let meta = self.node(id).offer.take().expect("an offer").meta;
+        self.node(id).disk.0.borrow_mut().snapshot = Some(meta.clone());
+        self.driver(id).install(meta);
+        self.drain(id);
+    }
+
+    fn install(&mut self, id: u64, meta: SnapshotMeta) {
+        let index = meta.position.index;
+        self.say(format!("n{id} becomes the snapshot at {}/{index}", meta.position.term));
+        let node = self.node(id);
+        node.membership = meta.membership;
+        match &mut node.slow_install {
+            Some(waits) => *waits = Some(index),
+            None => node.driver.as_mut().unwrap().snapshot_installed(index),
+        }
+    }
+
+    fn quick_state(&mut self, id: u64) {
+        let waited = self.node(id).slow_install.take().flatten();
+        self.driver(id).snapshot_installed(waited.expect("an install that waits"));
+        self.drain(id);
+    }
+
     fn hand_over(&mut self, id: u64) {
-        let offered = self.node(id).driver.as_mut().unwrap().hand_over();
+        let offered = self.driver(id).hand_over();
         let to = offered.map_or("nobody".to_owned(), |to| format!("n{to}"));
         self.say(format!("n{id} offers leadership to {to}"));
         self.drain(id);
@@ -135,11 +249,17 @@ impl Stage {
         node.disk.0.borrow_mut().queue.clear();
     }
 
+    /// From its snapshot if there is one, else from its log's beginning.
     fn start(&mut self, id: u64) {
         let node = self.node(id);
-        let membership = Membership::of_voters(VOTERS);
+        let snapshot = node.disk.0.borrow().snapshot.clone();
+        let (applied, membership) = match snapshot {
+            Some(meta) => (meta.position.index, meta.membership),
+            None => (0, Membership::of_voters(VOTERS)),
+        };
+        node.membership = membership.clone();
         let config =
-            DriverConfig { node_id: id, applied: 0, membership, jitter_seed: 7, tail_bytes_max: 0 };
+            DriverConfig { node_id: id, applied, membership, jitter_seed: 7, tail_bytes_max: 0 };
         node.driver = Some(Driver::new(&config, node.disk.clone(), node.disk.recover()).unwrap());
         self.drain(id);
     }
@@ -147,7 +267,8 @@ impl Stage {
     /// Flushes and delivers until nobody has anything left to do.
     fn settle(&mut self) {
         loop {
-            let flushed = VOTERS.iter().filter(|id| self.flush(**id)).count();
+            let ids: Vec<u64> = self.nodes.keys().copied().collect();
+            let flushed = ids.into_iter().filter(|id| self.flush(*id)).count();
             match self.messages.pop_front() {
                 Some(message) => self.deliver(message),
                 None if flushed == 0 => return,
@@ -194,17 +315,55 @@ impl Stage {
             let role = change.role.slug();
             self.say(format!("n{id} {role} term={} following {leader}", change.term));
         }
-        for entry in &output.committed {
-            let text = String::from_utf8_lossy(&entry.data);
-            self.say(format!("n{id} commits {}/{} {text:?}", entry.term, entry.index));
+        if let Some(meta) = output.install {
+            self.install(id, meta);
         }
+        output.committed.iter().for_each(|entry| self.apply(id, entry));
         if let Some(index) = output.committed.last().map(|entry| entry.index) {
-            self.node(id).driver.as_mut().unwrap().applied(index);
+            self.driver(id).applied(index);
+        }
+        for read in output.reads {
+            self.say(format!("n{id} may answer read {} at index {}", read.token, read.index));
+        }
+        if let Some(offer) = output.offer {
+            let Position { index, term } = offer.meta.position;
+            self.say(format!("n{id} is offered a snapshot at {term}/{index}"));
+            self.node(id).offer = Some(offer);
+        }
+        if output.snapshot_wanted {
+            self.say(format!("n{id} wants a snapshot to offer"));
+        }
+        if let Some(position) = output.compact {
+            self.say(format!("n{id} lets go of its log up to {}", position.index));
+            self.node(id).disk.0.borrow_mut().compact(position);
         }
         self.messages.extend(output.messages);
         if let Some(task) = output.write {
             self.node(id).disk.0.borrow_mut().queue.push(task);
         }
+    }
+
+    fn apply(&mut self, id: u64, entry: &Entry) {
+        let text = show_data(entry);
+        self.say(format!("n{id} commits {}/{} {text}", entry.term, entry.index));
+        if entry.get_entry_type() == EntryType::EntryNormal {
+            return;
+        }
+        let before = &self.node(id).membership;
+        let change = conf_change::decode(&entry.data).unwrap();
+        let after = match &entry.context[..] {
+            b"yes" => before.after(&change).ok(),
+            b"" => before.left_joint(),
+            _ => None,
+        };
+        match &after {
+            Some(after) => {
+                self.node(id).membership = after.clone();
+                self.say(format!("n{id} has {}", show_membership(after)));
+            }
+            None => self.say(format!("n{id} refuses it")),
+        }
+        self.driver(id).change_applied(entry.index, after);
     }
 
     fn say(&mut self, line: String) {
@@ -218,14 +377,61 @@ fn show(m: &Message) -> String {
     if m.index > 0 {
         write!(line, " at={}/{}", m.log_term, m.index).unwrap();
     }
-    for entry in &m.entries {
-        let text = String::from_utf8_lossy(&entry.data);
-        write!(line, " +{}/{}:{text:?}", entry.term, entry.index).unwrap();
+    for entry in m.entries.iter().filter(|entry| entry.index > 0) {
+        write!(line, " +{}/{}:{}", entry.term, entry.index, show_data(entry)).unwrap();
+    }
+    if m.has_snapshot() {
+        let meta = m.get_snapshot().get_metadata();
+        write!(line, " snapshot={}/{}", meta.term, meta.index).unwrap();
     }
     if m.commit > 0 {
         write!(line, " commit={}", m.commit).unwrap();
     }
     line + if m.reject { " REJECT" } else { "" }
+}
+
+fn show_data(entry: &Entry) -> String {
+    match entry.get_entry_type() {
+        EntryType::EntryNormal => format!("{:?}", String::from_utf8_lossy(&entry.data)),
+        _ => format!("change{}", show_change(&conf_change::decode(&entry.data).unwrap())),
+    }
+}
+
+fn show_change(change: &MembershipChange) -> String {
+    let show = |(id, part): &(u64, Part)| match part {
+        Part::Voter => format!(" n{id}:voter"),
+        Part::Learner => format!(" n{id}:learner"),
+        Part::Gone => format!(" n{id}:gone"),
+    };
+    match change.changes.is_empty() {
+        true => " to the new majority alone".to_owned(),
+        false => change.changes.iter().map(show).collect(),
+    }
+}
+
+fn show_membership(members: &Membership) -> String {
+    let mut shown = format!("voters {:?}", members.voters);
+    for (name, part) in [
+        ("and before", &members.voters_outgoing),
+        ("learners", &members.learners),
+        ("soon learners", &members.learners_next),
+    ] {
+        if !part.is_empty() {
+            write!(shown, ", {name} {part:?}").unwrap();
+        }
+    }
+    shown
+}
+
+/// `v4`, `l4`, `r4`.
+fn part(word: &str) -> (u64, Part) {
+    let part = match &word[..1] {
+        "v" => Part::Voter,
+        "l" => Part::Learner,
+        "r" => Part::Gone,
+        other => panic!("no such part: {other}"),
+    };
+    (word[1..].parse().unwrap(), part)
 }
 
 /// Runs the commands of a transcript and compares what was said.
@@ -269,4 +475,24 @@ fn golden_nothing_is_confirmed_before_it_is_durable() {
 #[test]
 fn golden_leadership_is_handed_over() {
     check("leadership_is_handed_over.txt");
+}
+
+#[test]
+fn golden_members_join_and_are_replaced() {
+    check("members_join_and_are_replaced.txt");
+}
+
+#[test]
+fn golden_a_snapshot_takes_the_place_of_a_log() {
+    check("a_snapshot_takes_the_place_of_a_log.txt");
+}
+
+#[test]
+fn golden_leadership_is_transferred() {
+    check("leadership_is_transferred.txt");
+}
+
+#[test]
+fn golden_reads_ask_a_majority() {
+    check("reads_ask_a_majority.txt");
 }

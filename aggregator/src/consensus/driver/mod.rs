@@ -20,6 +20,8 @@ mod leadership;
 mod members;
 mod reads;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::collections::VecDeque;
