@@ -292,7 +292,9 @@ fn a_peer_that_takes_too_long_for_a_snapshot_is_asked_where_it_stands() {
 fn nothing_is_compacted_above_a_snapshot_or_what_is_applied() {
     let mut stage = Stage::of(&[1]);
     let at = |index| Position { index, term: 1 };
-    (0..4).for_each(|_| drop(stage.driver.propose("entry".into())));
+    for _ in 0..4 {
+        stage.driver.propose("entry".into()).unwrap();
+    }
     stage.settle();
     let refused = stage.driver.compact(at(3));
     assert_eq!(refused, Err(CompactRefused::PastSnapshot { snapshot: 0, got: 3 }));

@@ -118,11 +118,11 @@ impl LogFiles for Disk {
     }
 
     fn append(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.change(|platter| Some(platter.file(name)?.now.extend(bytes)))
+        self.change(|platter| platter.file(name).map(|file| file.now.extend(bytes)))
     }
 
     fn truncate(&self, name: &str, len: u64) -> io::Result<()> {
-        self.change(|platter| Some(platter.file(name)?.now.truncate(len as usize)))
+        self.change(|platter| platter.file(name).map(|file| file.now.truncate(len as usize)))
     }
 
     fn sync(&self, name: &str) -> io::Result<()> {
