@@ -15,6 +15,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod consensus;
+pub mod fsck;
 pub mod identity;
 pub mod ingest;
 pub mod limits;

@@ -10,12 +10,17 @@ use crate::exit::{Done, Exit, Failure};
 use crate::signal::Signals;
 use crate::{files, runtime, telemetry};
 
-pub fn run(config: &Path) -> Done {
+/// Reads the configuration, or says every fault of it.
+pub fn read(config: &Path) -> Result<Config, Failure> {
     let file = files::read(config)?;
-    let config = Config::parse(&file.text, &file.name).map_err(|faults| {
+    Config::parse(&file.text, &file.name).map_err(|faults| {
         let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
         Failure::new(Exit::Config, lines.join("\n"))
-    })?;
+    })
+}
+
+pub fn run(config: &Path) -> Done {
+    let config = read(config)?;
     telemetry::init(config.log_format == LogFormat::Json);
     runtime::block_on(serve(config))
 }

@@ -9,16 +9,18 @@ use proofmark_aggregator::node::{Node, NodeFault, init};
 use crate::args::AggregatorVerb;
 use crate::exit::{Done, Exit, Failure};
 use crate::signal::Signals;
-use crate::{files, runtime, telemetry};
+use crate::{files, fsck, runtime, telemetry};
 
 pub fn run(verb: &AggregatorVerb) -> Done {
     match verb {
         AggregatorVerb::Init { config, bundle } => initialise(config, bundle.as_deref()),
         AggregatorVerb::Run { config } => serve(config),
+        AggregatorVerb::Fsck { config, output } => fsck::aggregator(config, *output),
     }
 }
 
-fn read(path: &Path) -> Result<Config, Failure> {
+/// Reads the configuration, or says every fault of it.
+pub fn read(path: &Path) -> Result<Config, Failure> {
     let file = files::read(path)?;
     Config::parse(&file.text, &file.name)
         .map_err(|faults| Failure::new(Exit::Config, faults.to_lines().join("\n")))

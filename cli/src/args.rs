@@ -79,6 +79,13 @@ pub enum AggregatorVerb {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Judge every file of a stopped replica, change nothing
+    Fsck {
+        #[arg(long)]
+        config: PathBuf,
+        #[arg(short, long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,6 +94,13 @@ pub enum AgentVerb {
     Run {
         #[arg(long)]
         config: PathBuf,
+    },
+    /// Judge every file of a stopped agent, change nothing
+    Fsck {
+        #[arg(long)]
+        config: PathBuf,
+        #[arg(short, long, value_enum, default_value_t = Output::Text)]
+        output: Output,
     },
     /// End an agent's service: nothing more is accepted from its key, nothing more expected
     Retire {

@@ -24,7 +24,11 @@ const TABLE: &[(Exit, u8, &str)] = &[
     (Exit::Failed, 1, "`check run`: the check failed"),
     (Exit::Unknown, 3, "`check run`: could not tell"),
     (Exit::Usage, 64, "the command line or a document is wrong; every fault is printed"),
-    (Exit::Evidence, 65, "evidence or a proof does not verify; what broke is printed"),
+    (
+        Exit::Evidence,
+        65,
+        "evidence, a proof or (`fsck`) a data directory does not verify; what broke is printed",
+    ),
     (Exit::Unavailable, 69, "no aggregator answered, or an address is taken; try again"),
     (Exit::Internal, 70, "a part of the program failed; start it again, and tell its makers"),
     (Exit::Storage, 74, "a data directory cannot be read or written, or is not ours"),
@@ -82,6 +86,6 @@ mod tests {
         let mut codes: Vec<u8> = TABLE.iter().map(|(exit, _, _)| exit.code()).collect();
         codes.dedup();
         assert_eq!(codes, [0, 1, 3, 64, 65, 69, 70, 74, 75, 77, 78]);
-        assert!(table().contains("  65  evidence or a proof does not verify"));
+        assert!(table().contains("  65  evidence, a proof or (`fsck`) a data directory"));
     }
 }

@@ -14,6 +14,7 @@ mod config;
 mod evidence;
 mod exit;
 mod files;
+mod fsck;
 mod get;
 mod http;
 mod limits;
@@ -53,6 +54,7 @@ fn run(verb: Verb) -> Done {
         Verb::Up(up) => up::run(&up),
         Verb::Aggregator(verb) => aggregator::run(&verb),
         Verb::Agent(AgentVerb::Run { config }) => agent::run(&config),
+        Verb::Agent(AgentVerb::Fsck { config, output }) => fsck::agent(&config, output),
         Verb::Agent(AgentVerb::Retire { name, operator }) => operator::retire(&name, &operator),
         Verb::Apply(apply) => operator::apply(&apply),
         Verb::Get(get) => get::run(&get),

@@ -89,4 +89,4 @@ pub use tile::{TILE_WIDTH, TileFault, parse_entries, parse_tile, tile_bytes, wid
 pub use transitions::{Transition, TransitionFault, policy_at};
 pub use verify::{AgentSpan, Fault, LeafVisitor, Report, verify_log, verify_log_unpinned};
 pub use view::{BatchReader, BatchView, ResultView};
-pub use writer::{DiskFiles, FileOps, LogWriter, WriterFault};
+pub use writer::{DiskFiles, FileOps, LogWriter, Rehearsal, WriterFault};

@@ -11,6 +11,7 @@ mod files;
 #[cfg(test)]
 pub(crate) mod mem_disk;
 mod recover;
+mod rehearsal;
 #[cfg(test)]
 mod tests;
 mod transition;
@@ -21,6 +22,7 @@ use std::path::Path;
 
 use self::edge::Edge;
 pub use self::files::{DiskFiles, FileOps};
+pub use self::rehearsal::Rehearsal;
 use crate::checkpoint::{Checkpoint, CheckpointFault, SignedCheckpoint};
 use crate::hash::Hash;
 use crate::layout::{CHECKPOINT_FILE, LogFile, POLICY_FILE, SCRATCH_DIR};

@@ -50,6 +50,18 @@ pub(super) struct LastSigned {
     signed: Option<Checkpoint>,
 }
 
+/// The newest checkpoint that this node cosigned; none if it never did.
+///
+/// # Errors
+/// The file cannot be read or is no checkpoint.
+pub fn read(file: &SignedFile) -> io::Result<Option<Checkpoint>> {
+    match file.files.read(&file.name) {
+        Ok(bytes) => parse(bytes).map(Some),
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
 impl LastSigned {
     /// Reads the file; a missing one is a node that never signed.
     ///
@@ -59,11 +71,7 @@ impl LastSigned {
         // A process that was killed may have renamed the file and not yet synced its name: what is
         // read below is a promise only once a power cut cannot take it back.
         file.files.sync_dir("")?;
-        let signed = match file.files.read(&file.name) {
-            Ok(bytes) => Some(parse(bytes)?),
-            Err(fault) if fault.kind() == io::ErrorKind::NotFound => None,
-            Err(fault) => return Err(fault),
-        };
+        let signed = read(&file)?;
         Ok(Self { file, signed })
     }
 

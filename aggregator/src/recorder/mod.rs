@@ -7,7 +7,7 @@
 mod core;
 mod health;
 mod known;
-mod last_signed;
+pub mod last_signed;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

@@ -8,6 +8,7 @@
 
 mod disk;
 mod index;
+mod inspect;
 mod load;
 mod manifest;
 mod sealed;

@@ -18,6 +18,7 @@
 mod crash_tests;
 mod files;
 mod index;
+mod inspect;
 mod record;
 mod seam;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use files::{Scanned, damaged};
 use index::{Index, Place};
 use record::{FileHeader, Start};
 
+pub use inspect::{LogInspection, Torn};
 pub use seam::{DirFiles, LogFiles};
 
 /// An open Raft log. Clones share it: the log thread writes, the raft and apply threads read.
@@ -94,6 +96,20 @@ pub enum LogStoreFault {
     Damaged { file: String, offset: u64, what: &'static str },
     #[error("{path}: {cause}")]
     Io { path: String, cause: io::Error },
+}
+
+impl LogStoreFault {
+    /// The stable word for logs and reports.
+    pub fn slug(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } => "raft_log_gone",
+            Self::Exists { .. } => "raft_log_exists",
+            Self::InUse { .. } => "raft_log_in_use",
+            Self::Identity { .. } => "raft_log_identity",
+            Self::Damaged { .. } => "raft_log_damaged",
+            Self::Io { .. } => "raft_log_io",
+        }
+    }
 }
 
 impl LogStore {

@@ -1,0 +1,114 @@
+//! What the stores say of each other. Each may be whole in itself, and one of them an old copy.
+
+use super::{Inspection, Next, Stores};
+use crate::command::Entry;
+use crate::consensus::log_store::LogInspection;
+use crate::state::State;
+
+pub(super) fn compare(stores: &Stores, inspection: &mut Inspection) {
+    tables_and_log(stores, inspection);
+    signature_and_evidence(stores, inspection);
+    let state = state(stores, inspection);
+    if let Some(log) = &stores.log {
+        let leaves = accounted_leaves(log, state, inspection);
+        log_and_promises(leaves, stores, inspection);
+    }
+}
+
+/// Tables are saved from what was committed, so they never reach beyond the log.
+fn tables_and_log(stores: &Stores, inspection: &mut Inspection) {
+    let (Some(rows), Some(log)) = (&stores.rows, &stores.log) else { return };
+    let (applied, last_index) = (rows.applied_index, log.facts.last_index);
+    if applied > last_index {
+        let message =
+            format!("expected entries up to {applied}, which the tables hold, got {last_index}");
+        inspection.find("raft", "raft_log_lost", message, Next::Refuses);
+    }
+}
+
+/// What this node signed must be what it has.
+fn signature_and_evidence(stores: &Stores, inspection: &mut Inspection) {
+    let (Some(signed), Some(evidence)) = (&stores.signed, &stores.evidence) else { return };
+    if signed.size > evidence.rehearsal.size() {
+        let (expected, got) = (signed.size, evidence.rehearsal.size());
+        let message = format!("expected the {expected} leaves that this node signed, got {got}");
+        return inspection.find("evidence", "evidence_short", message, Next::Mends);
+    }
+    match evidence.rehearsal.root_at(signed.size) {
+        Ok(root) if root == signed.root => {}
+        Ok(root) => {
+            let (size, expected) = (signed.size, signed.root);
+            let message = format!("expected root {root} at {size} leaves, got {expected}");
+            inspection.find("last_signed", "signed_elsewhere", message, Next::StopsServing);
+        }
+        Err(fault) => inspection.find("evidence", fault.slug(), fault, Next::Refuses),
+    }
+}
+
+/// The state that the tables hold; without any that can be believed, the empty one.
+fn state(stores: &Stores, inspection: &mut Inspection) -> State {
+    let Some(rows) = &stores.rows else { return State::new() };
+    match State::from_rows(rows.rows.iter().cloned()) {
+        Ok(state) => state,
+        Err(fault) => {
+            inspection.find("tables", "tables_rows", fault, Next::Mends);
+            State::new()
+        }
+    }
+}
+
+/// Leaves that the log makes, committed or not; none when it does not reach down to the state.
+fn accounted_leaves(
+    log: &LogInspection,
+    mut state: State,
+    inspection: &mut Inspection,
+) -> Option<u64> {
+    if state.applied() + 1 < log.facts.first_index {
+        return None;
+    }
+    for index in state.applied() + 1..=log.facts.last_index {
+        let data = match log.entry(index) {
+            Ok(data) => data,
+            Err(fault) => {
+                inspection.find("raft", "raft_log_damaged", fault, Next::Refuses);
+                return None;
+            }
+        };
+        if data.is_empty() {
+            continue; // a new leader's first entry
+        }
+        let Ok(entry) = Entry::decode(&data) else {
+            let message = format!("expected commands in entry {index}, got other bytes");
+            inspection.find("raft", "raft_log_damaged", message, Next::Refuses);
+            return None;
+        };
+        for command in &entry.commands {
+            state.apply(index, entry.stamped_at_ms, command);
+        }
+        state.finish_entry(index);
+    }
+    Some(state.leaf_count())
+}
+
+/// A node signs only leaves of its own committed entries. If the log cannot account for them, it
+/// lost its end. Evidence beyond both may be another replica's, put here by a person.
+fn log_and_promises(leaves: Option<u64>, stores: &Stores, inspection: &mut Inspection) {
+    let Some(leaves) = leaves else { return };
+    if let Some(signed) = &stores.signed
+        && signed.size > leaves
+    {
+        let message = format!(
+            "expected entries that make the {} leaves this node signed, got {leaves} leaves",
+            signed.size
+        );
+        return inspection.find("raft", "raft_log_lost", message, Next::StopsServing);
+    }
+    let size = stores.evidence.as_ref().map_or(0, |evidence| evidence.rehearsal.size());
+    if size > leaves {
+        let message = format!(
+            "expected entries that make the {size} leaves of the evidence, got {leaves} leaves: \
+             the evidence is another replica's, or the log lost its end"
+        );
+        inspection.find("raft", "raft_log_short", message, Next::Mends);
+    }
+}
