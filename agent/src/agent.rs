@@ -11,7 +11,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use proofmark_evidence::{MeasurementKind, OpenBatch, SealedBatch};
+use proofmark_evidence::{Header, MeasurementKind, OpenBatch, SealedBatch};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::fsck::Finding;
 use crate::identity::{
-    Identity, IdentityConfig, IdentityFault, JoinToken, TokenFault, watch_certificate,
+    Identity, IdentityConfig, IdentityFault, JoinToken, TokenFault, other_key, watch_certificate,
 };
 use crate::metrics::Metrics;
 use crate::schedule::Planned;
@@ -103,6 +103,7 @@ pub async fn run(
         random: system_random(),
     };
     let (spool, damage) = open_spool(&config)?;
+    check_key(&config.data_dir, &identity, &spool)?;
     let uplink = uplink::start(uplink_config, identity.clone(), &mut tasks);
     tasks.spawn(watch_certificate(identity.clone(), clock.clone()));
     let baselines_dir = config.data_dir.join("baselines");
@@ -189,6 +190,21 @@ fn spoken_until_ms(
     let besides = result.measured(MeasurementKind::RunsMissedCount).unwrap_or(0);
     let besides_ms = u64::try_from(besides).unwrap_or(0).saturating_mul(interval_ms);
     open.scheduled_at_ms(result).saturating_add(besides_ms)
+}
+
+/// With another key than the one that signed the spool nobody would take what comes next.
+fn check_key(
+    data_dir: &Path,
+    identity: &Identity,
+    spool: &Spool<RealFiles>,
+) -> Result<(), AgentFault> {
+    let Some(newest) = spool.newest()? else { return Ok(()) };
+    let Ok(Header::Batch(header)) = newest.leaf.header() else { return Ok(()) };
+    let own = identity.signing_key.public().key_id();
+    match header.epoch == identity.epoch && header.key_id != own {
+        true => Err(other_key(data_dir, header.key_id, own).into()),
+        false => Ok(()),
+    }
 }
 
 /// The mark of a stop, judged and left where it is.

@@ -71,9 +71,33 @@ pub fn inspect(data_dir: &Path) -> Result<Inspection, FsckFault> {
         Err(fault) => inspection.findings.push(of_identity(data_dir, &fault)),
     }
     inspect_spool(data_dir, key, &mut inspection)?;
+    if let Some(fault) = wrong_key(data_dir, key, &inspection) {
+        inspection.findings.push(of_identity(data_dir, &fault));
+    }
+    if inspection.spool.batches > 0 && inspection.findings.is_empty() && key.is_none() {
+        inspection.findings.push(Finding {
+            file: "identity/enrolment".to_owned(),
+            offset: None,
+            slug: "identity_missing".to_owned(),
+            message: "expected the enrolment by which the spool was signed, got none".to_owned(),
+            next: Next::Refuses,
+        });
+    }
     inspection.findings.extend(specs::inspect(data_dir));
     inspection.findings.extend(agent::inspect_mark(data_dir));
     Ok(inspection)
+}
+
+/// The key of this life must be the one that signed what this life spooled.
+fn wrong_key(
+    data_dir: &Path,
+    key: Option<PublicKey>,
+    inspection: &Inspection,
+) -> Option<IdentityFault> {
+    let ((_, epoch), (spooled, _)) = (inspection.identity.as_ref()?, inspection.spool.end?);
+    let (key_id, signed_by) = (key?.key_id(), inspection.spool.newest_key_id?);
+    let is_wrong = *epoch == spooled && key_id != signed_by;
+    is_wrong.then(|| identity::other_key(data_dir, signed_by, key_id))
 }
 
 fn inspect_spool(

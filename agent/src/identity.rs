@@ -21,7 +21,7 @@ mod tls; // rustls settings: pinned before enrolment, mutual after
 use std::path::Path;
 use std::sync::Arc;
 
-use proofmark_evidence::{AgentName, Hash, Origin, Policy, SigningKey};
+use proofmark_evidence::{AgentName, Hash, KeyId, Origin, Policy, SigningKey};
 use rustls::ClientConfig;
 
 use crate::clock::Clock;
@@ -128,6 +128,11 @@ impl Identity {
 /// As [`Identity::load_or_enrol`] would find it. Changes nothing.
 pub(crate) fn look(data_dir: &Path) -> Result<Option<Identity>, IdentityFault> {
     Identity::look(data_dir)
+}
+
+/// The signing key is not the one that signed the spool of this very life: it was changed.
+pub(crate) fn other_key(data_dir: &Path, expected: KeyId, got: KeyId) -> IdentityFault {
+    Directory::at(data_dir).other_key(expected, got)
 }
 
 /// A certificate that ends takes the agent off the air: says so in time, and once a day.

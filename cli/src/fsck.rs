@@ -93,6 +93,7 @@ fn of_replica(inspection: &aggregator::Inspection) -> Verdict {
     let line = |finding: &aggregator::Finding| {
         let (next, section) = match finding.next {
             aggregator::Next::Mends => ("mends it by itself", None),
+            aggregator::Next::LeavesIt => ("goes on and leaves it there", Some(BROKEN_REPLICA)),
             aggregator::Next::Refuses => ("refuses", Some(BROKEN_REPLICA)),
             aggregator::Next::StopsServing => {
                 ("finds it, then stops serving or signing", Some(BROKEN_REPLICA))

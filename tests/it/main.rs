@@ -4,6 +4,7 @@ mod auditor;
 mod bad_input;
 mod command_lines;
 mod end_to_end;
+mod fsck;
 mod golden_data;
 mod http_api;
 mod power;

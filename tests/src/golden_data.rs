@@ -5,6 +5,7 @@
 //! `cluster` (three replicas, the third of them killed, and the agent `web-1`, killed while nobody
 //! took its batches). Its keys are throw-away keys: whoever has the checkout has them.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -170,6 +171,33 @@ fn renew_certificate(agent: &Path, name: &str, replica: &Path) {
     let node = NodeIdentity::load(&replica.join("identity")).expect("a replica's identity");
     let chain = node.authority.issue_for_request(&name, &request, Clock::system().unix_ms());
     std::fs::write(identity.join("certificate.pem"), chain.expect("a certificate")).expect("kept");
+}
+
+/// A copy of the released `up`'s replica in `dir`, and the configuration that describes it: one
+/// replica that leads itself.
+pub fn lay_replica(released: &Path, dir: &Path, [http, grpc, peers]: [SocketAddr; 3]) -> PathBuf {
+    let data = dir.join("data");
+    copy(&released.join("up/aggregator-1"), &data);
+    let config = dir.join("replica.yaml");
+    let text = format!(
+        "node: aggregator-1\norigin: proofmark.local/up\ndata_dir: {}\nlisten: {{http: \"{http}\", \
+         grpc: \"{grpc}\", peers: \"{peers}\"}}\nnodes: [{{id: 1, name: aggregator-1, grpc: \
+         \"{grpc}\", peers: \"{peers}\"}}]\n",
+        data.display()
+    );
+    std::fs::write(&config, text).expect("config written");
+    config
+}
+
+/// A copy of the released cluster's agent in `dir`, and its configuration.
+pub fn lay_agent(released: &Path, dir: &Path) -> PathBuf {
+    let data = dir.join("data");
+    copy(&released.join("cluster").join(AGENT), &data);
+    let config = dir.join("agent.yaml");
+    let (data, nowhere) = (data.display(), "127.0.0.1:9");
+    let text = format!("name: {AGENT}\ndata_dir: {data}\naggregators: [\"{nowhere}\"]\n");
+    std::fs::write(&config, text).expect("config written");
+    config
 }
 
 fn start_up(dir: &Path, data: &str, ports: [std::net::SocketAddr; 3]) -> Program {

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use proofmark_evidence::{AgentName, Origin, Policy, SigningKey};
+use proofmark_evidence::{AgentName, KeyId, Origin, Policy, SigningKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::fault::IdentityFault;
@@ -89,6 +89,11 @@ impl Directory {
 
     pub(super) fn missing(&self) -> IdentityFault {
         IdentityFault::Missing { path: self.path.join(ENROLMENT) }
+    }
+
+    pub(super) fn other_key(&self, expected: KeyId, got: KeyId) -> IdentityFault {
+        let got = format!("{got}, not {expected}");
+        self.malformed(SIGNING_KEY, "the key that signed this spool", got)
     }
 
     /// Makes an enrolment durable; the `enrolment` file last.

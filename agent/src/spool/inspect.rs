@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use proofmark_evidence::{Hash, PublicKey};
+use proofmark_evidence::{Hash, KeyId, PublicKey};
 
 use super::files::{FileOps, RealFiles};
 use super::record::Record;
@@ -19,6 +19,8 @@ pub struct Held {
     pub bytes: u64,
     /// Epoch and number after the newest result; none while there is no batch.
     pub end: Option<(u64, u64)>,
+    /// By which key the newest batch is signed.
+    pub newest_key_id: Option<KeyId>,
     /// Files that an earlier start set aside.
     pub damaged_files: u64,
 }
@@ -100,11 +102,12 @@ impl Inspector<'_> {
         {
             return Err("chain: expected the batch before it, got another's hash".to_owned());
         }
+        self.held.newest_key_id = Some(open.header.key_id);
         match self.key {
-            Some(key) if record.epoch == open.header.epoch => {
+            Some(key) if key.key_id() == open.header.key_id => {
                 record.batch.leaf.verify(key).map_err(|fault| fault.to_string())
             }
-            _ => Ok(()),
+            _ => Ok(()), // an earlier life's, or the agent's key is another one: said once
         }
     }
 

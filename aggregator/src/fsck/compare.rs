@@ -28,7 +28,18 @@ fn tables_and_log(stores: &Stores, inspection: &mut Inspection) {
 
 /// What this node signed must be what it has.
 fn signature_and_evidence(stores: &Stores, inspection: &mut Inspection) {
-    let (Some(signed), Some(evidence)) = (&stores.signed, &stores.evidence) else { return };
+    let Some(evidence) = &stores.evidence else { return };
+    let Some(signed) = &stores.signed else {
+        let is_gone = inspection.findings.iter().all(|finding| finding.file != "last_signed");
+        if let Some(size) = evidence.cosigned_size.filter(|_| is_gone) {
+            let message = format!(
+                "expected what this node signed last, got nothing beside a checkpoint at {size} \
+                 leaves that it signed: that one is taken"
+            );
+            inspection.find("last_signed", "last_signed_gone", message, Next::Mends);
+        }
+        return;
+    };
     if signed.size > evidence.rehearsal.size() {
         let (expected, got) = (signed.size, evidence.rehearsal.size());
         let message = format!("expected the {expected} leaves that this node signed, got {got}");

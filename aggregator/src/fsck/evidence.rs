@@ -12,6 +12,8 @@ use crate::identity::NodeIdentity;
 /// A log that a start would open.
 pub(super) struct Evidence {
     pub(super) rehearsal: Rehearsal,
+    /// Leaves under the published checkpoint, if this node cosigned it.
+    pub(super) cosigned_size: Option<u64>,
 }
 
 pub(super) fn inspect(
@@ -36,7 +38,9 @@ pub(super) fn inspect(
                 faults.filter(|_| is_published).for_each(|fault| damaged(fault, next, inspection));
             }
             mended(&rehearsal, inspection);
-            Some(Evidence { rehearsal })
+            let name = identity.map(|identity| identity.own().cosigner_name.as_str());
+            let cosigned_size = name.and_then(|name| rehearsal.cosigned_size(name));
+            Some(Evidence { rehearsal, cosigned_size })
         }
         Err(fault) => {
             refused(&fault, inspection);
@@ -58,6 +62,7 @@ fn verify(source: &dyn proofmark_evidence::TileSource, policy: Option<&Policy>) 
 fn damaged(fault: &Fault, next: Next, inspection: &mut Inspection) {
     let leaf = fault.leaf.map_or_else(String::new, |leaf| format!("leaf {leaf}: "));
     let message = format!("{leaf}expected {}, got {}", fault.expected, fault.got);
+    let next = if fault.slug == "file_unexpected" { Next::LeavesIt } else { next };
     let file = format!("evidence/{}", fault.file);
     inspection.find(&file, fault.slug, message, next);
 }

@@ -37,6 +37,8 @@ pub struct Finding {
 pub enum Next {
     /// It mends this by itself and says so; nothing that was promised is touched.
     Mends,
+    /// It starts and goes on. A person should still see to it.
+    LeavesIt,
     /// It does not start.
     Refuses,
     /// It starts, finds this, and stops serving and signing: the damage is never signed or shown.
@@ -136,12 +138,7 @@ impl Inspection {
 
 fn identity(config: &Config, inspection: &mut Inspection) -> Option<NodeIdentity> {
     let loaded = NodeIdentity::load(&config.identity_dir());
-    let checked = loaded.and_then(|identity| {
-        // Certificates that no handshake takes are found by making the settings of both ports.
-        identity.agent_server_config()?;
-        identity.peer_server_config()?;
-        Ok(identity)
-    });
+    let checked = loaded.and_then(|identity| identity.check().map(|()| identity));
     match checked {
         Ok(identity) => {
             let (node, origin) = (identity.node_name.clone(), identity.origin.to_string());
@@ -234,6 +231,12 @@ fn tables(config: &Config, inspection: &mut Inspection) -> Result<Option<LoadedR
         return Ok(None);
     }
     match Tables::inspect(&dir) {
+        Ok(None) => {
+            // sled takes some damage for an empty database.
+            let message = "expected what was saved, got nothing: no save yet, or damage";
+            inspection.find("tables", "tables_empty", message, Next::Mends);
+            Ok(None)
+        }
         Ok(rows) => {
             inspection.tables_applied = rows.as_ref().map(|rows| rows.applied_index);
             Ok(rows)

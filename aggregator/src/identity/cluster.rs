@@ -148,6 +148,17 @@ impl NodeIdentity {
         own.expect("checked when the file was read")
     }
 
+    /// Makes the settings of both ports and lets them go: a certificate that no handshake takes is
+    /// found before any door opens.
+    ///
+    /// # Errors
+    /// A certificate or a key is not what its CA signed.
+    pub fn check(&self) -> Result<(), IdentityFault> {
+        self.agent_server_config()?;
+        self.peer_server_config()?;
+        self.peer_client_config().map(drop)
+    }
+
     /// The agent port: a client certificate is optional (Enrol has none); RPCs check the role.
     pub fn agent_server_config(&self) -> Result<Arc<ServerConfig>, IdentityFault> {
         let ca_pem = self.authority.certificate_pem();

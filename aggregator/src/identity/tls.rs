@@ -10,6 +10,8 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
 use super::authority::CertAndKey;
 use super::fault::IdentityFault;
 
@@ -30,6 +32,7 @@ pub(super) fn server_config(
     client: ClientCertificate,
 ) -> Result<Arc<ServerConfig>, IdentityFault> {
     let (chain, key) = parse(own)?;
+    check_signatures(&chain, ca_pem)?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(client_verifier(ca_pem, client)?)
@@ -44,6 +47,7 @@ pub(super) fn client_config(
     ca_pem: &str,
 ) -> Result<Arc<ClientConfig>, IdentityFault> {
     let (chain, key) = parse(own)?;
+    check_signatures(&chain, ca_pem)?;
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .with_root_certificates(roots(ca_pem)?)
@@ -85,6 +89,29 @@ fn parse(own: &CertAndKey) -> Result<ChainAndKey, IdentityFault> {
     let key = PrivateKeyDer::from_pem_slice(own.key_pem.as_bytes())
         .map_err(|fault| malformed(fault.to_string()))?;
     Ok((chain, key))
+}
+
+/// A certificate in which a bit changed is a certificate that no handshake takes: better to find it
+/// at the start. The CA signs itself, and what else the
+/// chain holds.
+fn check_signatures(chain: &[CertificateDer<'_>], ca_pem: &str) -> Result<(), IdentityFault> {
+    let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes());
+    let ca = ca.map_err(|fault| malformed(fault.to_string()))?;
+    let ca = certificate(&ca)?;
+    let is_signed = |one: &X509Certificate<'_>| one.verify_signature(Some(ca.public_key())).is_ok();
+    let unsigned = || malformed("a certificate that its CA did not sign".to_owned());
+    if !is_signed(&ca) {
+        return Err(unsigned());
+    }
+    for one in chain {
+        certificate(one).and_then(|one| is_signed(&one).then_some(()).ok_or_else(unsigned))?;
+    }
+    Ok(())
+}
+
+fn certificate<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, IdentityFault> {
+    let parsed = X509Certificate::from_der(der);
+    parsed.map(|(_, parsed)| parsed).map_err(|fault| malformed(fault.to_string()))
 }
 
 fn malformed(got: String) -> IdentityFault {

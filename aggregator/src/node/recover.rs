@@ -32,6 +32,7 @@ pub(super) fn open(config: &Config) -> Result<Recovered, NodeFault> {
         return Err(no_raft_log(config, dir));
     }
     let identity = NodeIdentity::load(&config.identity_dir()).map_err(|why| no_identity(&why))?;
+    identity.check().map_err(|why| no_identity(&why))?;
     config.check_identity(&identity).map_err(|why| NodeFault::Room { slug: "identity", why })?;
     // The tables' lock is taken first: whoever holds it owns the directory.
     let tables = Tables::open(&config.tables_dir());

@@ -69,8 +69,10 @@ impl Core {
     /// The guard file of the newest cosigned checkpoint cannot be read.
     pub fn open(parts: RecorderParts) -> Result<Self, RecorderFault> {
         let path = parts.last_signed.name().to_owned();
-        let last_signed = LastSigned::open(parts.last_signed)
-            .map_err(|fault| RecorderFault::LastSigned { path: path.clone(), fault })?;
+        let unreadable = |fault| RecorderFault::LastSigned { path: path.clone(), fault };
+        let mut last_signed = LastSigned::open(parts.last_signed).map_err(unreadable)?;
+        let published = parts.writer.checkpoint();
+        last_signed.remember(published, &parts.node_name).map_err(unreadable)?;
         let known = KnownLeaves::new(parts.evidence, parts.writer.durable_size());
         Ok(Self {
             writer: parts.writer,

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::Path;
 
-use proofmark_evidence::{Checkpoint, DiskFiles, FileOps};
+use proofmark_evidence::{Checkpoint, DiskFiles, FileOps, SignedCheckpoint};
 
 /// What the guard says about a checkpoint that is about to be cosigned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,30 @@ impl LastSigned {
         file.files.sync_dir("")?;
         let signed = read(&file)?;
         Ok(Self { file, signed })
+    }
+
+    /// Without a file: a published checkpoint that bears this node's name is one that it signed,
+    /// whatever became of the file since.
+    ///
+    /// # Errors
+    /// As [`LastSigned::store`].
+    pub(super) fn remember(
+        &mut self,
+        published: Option<&SignedCheckpoint>,
+        node_name: &str,
+    ) -> io::Result<()> {
+        let is_ours = |signed: &&SignedCheckpoint| {
+            signed.signatures.iter().any(|line| line.name == node_name)
+        };
+        let Some(SignedCheckpoint { checkpoint, .. }) = published.filter(is_ours) else {
+            return Ok(());
+        };
+        if self.signed.is_some() {
+            return Ok(()); // it is compared with the tree before anything is signed
+        }
+        let size = checkpoint.size;
+        tracing::warn!(size, "last_signed_gone: the newest checkpoint that it signed is taken");
+        self.store(checkpoint)
     }
 
     pub(super) fn signed(&self) -> Option<&Checkpoint> {

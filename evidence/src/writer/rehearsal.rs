@@ -50,6 +50,13 @@ impl Rehearsal {
         self.writer.size()
     }
 
+    /// Leaves under the published checkpoint, if the node of this name cosigned it.
+    pub fn cosigned_size(&self, node: &str) -> Option<u64> {
+        let signed = self.writer.checkpoint()?;
+        let is_cosigned = signed.signatures.iter().any(|line| line.name == node);
+        is_cosigned.then_some(signed.checkpoint.size)
+    }
+
     /// The root over its first `size` leaves.
     ///
     /// # Errors
