@@ -78,7 +78,7 @@ fn accounted_leaves(
         return None;
     }
     for index in state.applied() + 1..=log.facts.last_index {
-        let data = match log.entry(index) {
+        let data = match log.commands(index) {
             Ok(data) => data,
             Err(fault) => {
                 inspection.find("raft", "raft_log_damaged", fault, Next::Refuses);

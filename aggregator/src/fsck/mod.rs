@@ -186,6 +186,10 @@ fn raft_log(
                 let file = format!("raft/{}", torn.file);
                 inspection.find_at(&file, Some(torn.offset), "raft_log_torn", message, Next::Mends);
             }
+            for file in &log.needless {
+                let message = "below a snapshot: a crash kept it from being removed";
+                inspection.find(&format!("raft/{file}"), "raft_log_needless", message, Next::Mends);
+            }
             Ok(Some(log))
         }
         Err(LogStoreFault::Io { path, cause }) => {
