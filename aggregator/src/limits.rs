@@ -10,7 +10,7 @@ pub const TICK_INTERVAL_MS: u64 = 1_000;
 /// often while there is something unsealed; nothing is lost when one is late.
 pub const PROVEN_INTERVAL_MS: u64 = 250;
 
-/// How long a leader that ends waits for its last seal to be published, in milliseconds. What is
+/// How long a replica that ends waits for its last leaf to be sealed, in milliseconds. What is
 /// not sealed then is sealed after the next start; nothing acknowledged depends on it.
 pub const LAST_SEAL_MS_MAX: u64 = 2_000;
 

@@ -7,6 +7,7 @@
 
 mod agents;
 mod duties;
+mod hand_over;
 mod init;
 mod machine;
 mod recover;
@@ -25,7 +26,7 @@ use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::consensus::{Consensus, ConsensusHandle, Role};
+use crate::consensus::{Consensus, ConsensusHandle, ConsensusStatus, Role};
 use crate::identity::NodeIdentity;
 use crate::limits::{DRAIN_MS_MAX, DRAIN_WRITES_MS_MAX, LAST_SEAL_MS_MAX};
 use crate::recorder::Recorder;
@@ -131,12 +132,14 @@ impl Node {
         &self.views
     }
 
-    /// Drains: no new work, answers to what is under way, what is committed applied, its leaves
-    /// durable, the tables saved. Each part has its time. Nothing acknowledged depends on it.
+    /// Drains: leadership given away, no new work, answers to what is under way, what is committed
+    /// applied, its leaves durable, the tables saved. Each part has its time. Nothing acknowledged
+    /// depends on it.
     ///
     /// # Errors
     /// The last writes did not end in time. They may still run: the program should end now.
     pub async fn stop(self) -> Result<(), DrainCut> {
+        hand_over::hand_over(&self.handle).await;
         // Receivers may be gone already; then there is nobody left to tell.
         let _ = self.stop_doors.send(true);
         drained("doors", self.doors).await;
@@ -161,16 +164,19 @@ impl Node {
     }
 }
 
-/// A leader that ends asks for one more seal, so that a copy of a stopped log is proven to its last
-/// leaf. Without an answer in time the next start seals it.
+/// Whoever ends waits until the leaves it has are sealed, which takes a majority; a leader asks for
+/// that seal. So a copy of a stopped log is proven to its last leaf, also when all stop together.
+/// Without a leader, or an answer in time, the next start seals it.
 async fn last_seal(handle: &ConsensusHandle, recorder: &Recorder) {
-    if handle.status().borrow().role != Role::Leader {
-        return;
-    }
     let recorder = recorder.handle();
-    recorder.propose_seal();
+    match *handle.status().borrow() {
+        ConsensusStatus { role: Role::Leader, .. } => recorder.propose_seal(),
+        ConsensusStatus { leader: Some(_), .. } => {}
+        ConsensusStatus { leader: None, .. } => return,
+    }
     let mut status = recorder.status();
-    let proven = status.wait_for(|status| status.published_size >= status.size);
+    let size = status.borrow().size;
+    let proven = status.wait_for(|status| status.published_size >= size);
     let proven = timeout(Duration::from_millis(LAST_SEAL_MS_MAX), proven).await;
     tracing::debug!(in_time = proven.is_ok(), "the last seal before the end");
 }

@@ -10,17 +10,28 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::clock::Clock;
 use crate::command::{Command, Reply};
-use crate::consensus::driver::DriverConfig;
+use crate::consensus::driver::{ChangeRefused, DriverConfig, PeerProgress};
 use crate::consensus::log_store::{LogIdentity, LogStore};
 use crate::consensus::{
-    Applier, Consensus, ConsensusStatus, Membership, ProposalOutcome, Role, SnapshotMeta,
+    Applier, Consensus, ConsensusStatus, Membership, MembershipChange, Part, ProposalOutcome, Role,
+    SnapshotMeta,
 };
 use crate::identity::{ClusterPlan, NodeIdentity, NodePlan};
 use crate::limits::LOG_TAIL_BYTES_MAX;
 
-/// Counts commands; keeps every entry's bytes.
-#[derive(Default)]
-struct Journal(Vec<Vec<u8>>);
+/// Counts commands; keeps every entry's bytes; agrees to one change of the membership.
+struct Journal(Vec<Vec<u8>>, Membership);
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self(Vec::new(), Membership::of_voters([1, 2, 3]))
+    }
+}
+
+/// The change to which a journal agrees.
+fn only_listening(node_id: u64) -> MembershipChange {
+    MembershipChange::one(node_id, Part::Learner)
+}
 
 impl Applier for Journal {
     fn apply(&mut self, _: u64, data: &[u8]) -> Vec<Reply> {
@@ -32,9 +43,11 @@ impl Applier for Journal {
         vec![Reply::Done; commands]
     }
 
-    /// Whatever is asked for is refused.
     fn apply_change(&mut self, index: u64, context: &[u8]) -> (Vec<Reply>, Option<Membership>) {
-        (self.apply(index, context), None)
+        let replies = self.apply(index, context);
+        let after = self.1.after(&only_listening(3)).ok();
+        self.1 = after.clone().unwrap_or(self.1.clone());
+        (replies, after)
     }
 
     fn install(&mut self, _: &SnapshotMeta) {
@@ -42,7 +55,7 @@ impl Applier for Journal {
     }
 
     fn membership(&self) -> Option<Membership> {
-        None
+        Some(self.1.clone())
     }
 }
 
@@ -251,6 +264,42 @@ async fn a_stranger_and_another_cluster_are_refused() {
     assert!(client::tests_only::introduce(&config, &cluster.peers[1]).await.is_err());
     for node in 0..3 {
         cluster.stop_node(node).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_goes_where_it_is_told_and_members_change_for_all() {
+    let mut cluster = Cluster::start().await;
+    let leader = cluster.leader().await;
+    let to = if leader == 0 { 1 } else { 0 };
+    cluster.handle(leader).transfer_leader(to as u64 + 1).await.unwrap();
+    assert_eq!(cluster.leader().await, to);
+    let not_leader = cluster.handle(leader).transfer_leader(3).await.unwrap_err();
+    assert_eq!(not_leader.slug(), "not_leader");
+    // A read on any replica has seen what was acknowledged on any other.
+    for node in 0..3 {
+        cluster.propose(0).await;
+        let acknowledged = cluster.handle(to).status().borrow().applied;
+        let index = cluster.handle(node).read_index().await.unwrap();
+        assert!(index >= acknowledged, "node {node}: {index} of {acknowledged}");
+    }
+    let changed = loop {
+        match cluster.handle(to).propose_change(only_listening(3), &Command::Tick).await {
+            Err(ChangeRefused::Pending) => tokio::task::yield_now().await,
+            other => break other,
+        }
+    };
+    assert_eq!(changed, Ok(ProposalOutcome::Applied(Reply::Done)));
+    let is_told = |progress: &Vec<PeerProgress>| progress.iter().any(|peer| peer.matched > 0);
+    cluster.handle(to).progress().wait_for(is_told).await.unwrap();
+    cluster.propose(2).await;
+    let last = cluster.handle(to).status().borrow().commit;
+    for node in 0..3 {
+        wait_for(cluster.handle(node).status(), |status| status.applied >= last).await;
+    }
+    for node in 0..3 {
+        let journal = cluster.stop_node(node).await;
+        assert_eq!(journal.1.learners, [3].into(), "node {node}");
     }
 }
 
