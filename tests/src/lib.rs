@@ -6,6 +6,7 @@
 pub mod acks;
 pub mod api;
 pub mod bench;
+pub mod chaos;
 pub mod dice;
 pub mod golden;
 pub mod golden_data;

@@ -24,9 +24,13 @@ pub fn lossy_disk() -> Result<(), String> {
 /// What is missing.
 pub fn namespaces() -> Result<(), String> {
     root()?;
-    for (program, package) in [("ip", "iproute2"), ("nft", "nftables"), ("faketime", "faketime")] {
-        let found = Command::new(program).arg("--version").stdout(Stdio::null()).status();
-        let found = found.or_else(|_| Command::new(program).arg("-V").status());
+    let needed = [
+        ("ip", "-V", "iproute2"),
+        ("nft", "--version", "nftables"),
+        ("faketime", "--version", "faketime"),
+    ];
+    for (program, version, package) in needed {
+        let found = Command::new(program).arg(version).stdout(Stdio::null()).status();
         found.map_err(|why| format!("`{program}` (Debian package {package}): {why}"))?;
     }
     Ok(())

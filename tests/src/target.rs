@@ -1,7 +1,7 @@
 //! Local servers that the checks of a test look at: they belong to the test and end with it.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,7 +14,12 @@ pub struct Target {
 
 impl Target {
     pub fn start() -> Target {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Target::on(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// On an address of this host.
+    pub fn on(host: IpAddr) -> Target {
+        let listener = TcpListener::bind((host, 0)).expect("a free port");
         let address = listener.local_addr().expect("bound");
         let broken = Arc::new(AtomicBool::new(false));
         let seen = broken.clone();

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use crate::workspace::{Outcome, cargo};
-use crate::{deny, power_loss, sim, stranger, test, tidy};
+use crate::{deny, nemesis, sim, stranger, test, tidy};
 
 /// Seeds of the fixed simulator set: the same on every run, so that a red build repeats.
 const SIM_SEEDS: &str = "200";
+
+/// Of faults on real processes; the nightly form takes 10.
+const CHAOS_MINUTES: &str = "2";
 
 /// Power cuts of new installations; the nightly form ages some first.
 const POWER_CUTS: &str = "10";
@@ -20,8 +23,9 @@ const STEPS: &[Step] = &[
     ("deny", deny::run),
     ("tests", || test::run(&[])),
     ("sim", || sim::run(&["--seed".into(), "1".into(), "--seeds".into(), SIM_SEEDS.into()])),
+    ("chaos", || nemesis::chaos(&["--minutes", CHAOS_MINUTES].map(str::to_owned))),
     ("power-loss", || {
-        power_loss::run(&["--cuts", POWER_CUTS, "--aged-mib", "0"].map(str::to_owned))
+        nemesis::power_loss(&["--cuts", POWER_CUTS, "--aged-mib", "0"].map(str::to_owned))
     }),
     ("stranger", stranger::run),
 ];

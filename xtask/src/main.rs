@@ -1,5 +1,5 @@
-//! What people and CI both call: `cargo xtask ci | test | tidy | deny | bench | sim | golden-data
-//! | stranger`.
+//! What people and CI both call: `cargo xtask ci | test | tidy | deny | bench | sim | chaos |
+//! power-loss | golden-data | stranger`.
 //!
 //! In: the checkout. Out: an exit code, and a line for each step with the time it took.
 //! This program never changes a source file and never contains logic of the product.
@@ -10,7 +10,7 @@ mod bench;
 mod ci;
 mod deny;
 mod golden_data;
-mod power_loss;
+mod nemesis;
 mod sim;
 mod stranger;
 mod test;
@@ -30,6 +30,7 @@ cargo xtask VERB
   bench      bench ingest: signed results/s accepted by a 3-replica cluster on this machine
   sim        sim [--seed S] [--seeds N] [--planted NAME] [--trace]: the deterministic simulator
   golden-data  golden-data N: writes tests/golden/data-N, directories of today's formats
+  chaos      chaos --minutes M | --kills N [--seed S]: a nemesis at real processes, in namespaces
   power-loss power-loss [--cuts N] [--seed S] [--aged-mib M]: real programs on disks that lose power
   stranger   Go's own transparency-log packages check a log that this build wrote
 ";
@@ -44,7 +45,8 @@ fn main() -> ExitCode {
         Some("deny") => deny::run(),
         Some("bench") => bench::run(rest),
         Some("golden-data") => golden_data::run(rest),
-        Some("power-loss") => power_loss::run(rest),
+        Some("chaos") => nemesis::chaos(rest),
+        Some("power-loss") => nemesis::power_loss(rest),
         Some("sim") => sim::run(rest),
         Some("stranger") => stranger::run(),
         _ => Err(USAGE.to_owned()),
