@@ -167,26 +167,77 @@ mod tests {
         Entry { index, term: 1, data: vec![0; bytes].into(), ..Entry::default() }
     }
 
-    fn run(next: u64, pushes: Vec<Vec<Entry>>) -> Vec<u64> {
+    fn run(next: u64, fill: impl Fn(&mut ApplyQueue)) -> (Vec<u64>, Inbox) {
         let queue = Arc::new(Mailbox::<ApplyQueue>::default());
-        pushes.into_iter().for_each(|entries| queue.post(|queue| queue.push(entries)));
+        queue.post(|queue| fill(queue));
         queue.post(|queue| queue.stop = true);
-        let (inbox, waiters) = Default::default();
-        let thread =
-            ApplyThread { applier: Seen::default(), source: Numbers, queue, inbox, waiters, next };
-        thread.run().0
+        let inbox = Arc::new(Mailbox::<Inbox>::default());
+        let (applier, waiters, seen) = (Seen::default(), Arc::default(), Arc::clone(&inbox));
+        let thread = ApplyThread { applier, source: Numbers, queue, inbox, waiters, next };
+        (thread.run().0, seen.take(|_| true))
+    }
+
+    fn applied(next: u64, pushes: &[Vec<Entry>]) -> Vec<u64> {
+        run(next, |queue| pushes.iter().for_each(|entries| queue.push(entries.clone()))).0
     }
 
     #[test]
     fn entries_are_applied_in_order_from_the_first_unapplied() {
-        assert_eq!(run(4, vec![vec![entry(4, 1), entry(5, 1)], vec![entry(6, 1)]]), [4, 5, 6]);
-        assert!(run(4, vec![]).is_empty());
+        assert_eq!(applied(4, &[vec![entry(4, 1), entry(5, 1)], vec![entry(6, 1)]]), [4, 5, 6]);
+        assert!(applied(4, &[]).is_empty());
     }
 
     #[test]
     fn what_the_queue_had_no_room_for_is_read_from_the_log() {
         let big = APPLY_BACKLOG_BYTES_MAX;
-        let pushes = vec![vec![entry(1, big), entry(2, 1), entry(3, 1)], vec![entry(4, 1)]];
-        assert_eq!(run(1, pushes), [1, 2, 3, 4]);
+        let pushes = [vec![entry(1, big), entry(2, 1), entry(3, 1)], vec![entry(4, 1)]];
+        assert_eq!(applied(1, &pushes), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn raft_hears_what_became_of_a_change_before_it_hears_how_far_the_state_is() {
+        let entry_type = EntryType::EntryConfChangeV2;
+        let change = Entry { index: 5, term: 1, entry_type, ..Entry::default() };
+        let (order, inbox) =
+            run(4, |queue| queue.push(vec![entry(4, 1), change.clone(), entry(6, 1)]));
+        assert_eq!(order, [4, 5, 6]);
+        assert_eq!(inbox.changed, [(5, Some(Membership::of_voters([5])))]);
+        assert_eq!(inbox.applied, 6);
+    }
+
+    #[test]
+    fn a_snapshot_takes_the_place_of_what_waited() {
+        let meta = SnapshotMeta {
+            position: Position { index: 40, term: 2 },
+            membership: Membership::of_voters([1]),
+            descriptor: bytes::Bytes::new(),
+        };
+        let (order, inbox) = run(4, |queue| {
+            queue.push(vec![entry(4, 1), entry(5, 1)]);
+            queue.push_install(meta.clone());
+            queue.push(vec![entry(41, 1)]);
+        });
+        assert_eq!(order, [1_040, 41]);
+        assert_eq!((inbox.installed, inbox.applied), (40, 41));
+    }
+
+    /// A log that starts over after a snapshot at 40, which is on its way here.
+    struct Reset;
+
+    impl LogSource for Reset {
+        fn fetch(&self, low: u64, high: u64, _: u64) -> Result<Vec<Entry>, LogUnreadable> {
+            Err(LogUnreadable { low, high, cause: "gone".to_owned(), is_gone: true })
+        }
+    }
+
+    #[test]
+    fn a_log_that_starts_over_meanwhile_is_waited_for() {
+        let queue = Arc::new(Mailbox::<ApplyQueue>::default());
+        queue.post(|queue| queue.push(vec![entry(9, 1)]));
+        queue.post(|queue| queue.stop = true);
+        let (inbox, waiters) = Default::default();
+        let (applier, next) = (Seen::default(), 4);
+        let thread = ApplyThread { applier, source: Reset, queue, inbox, waiters, next };
+        assert!(thread.run().0.is_empty());
     }
 }

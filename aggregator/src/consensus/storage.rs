@@ -19,6 +19,12 @@ pub trait LogSource {
     /// Entries of `low..high`, at least one, stopping before their bytes exceed `bytes_max`.
     /// The caller knows that all of them were written.
     fn fetch(&self, low: u64, high: u64, bytes_max: u64) -> Result<Vec<Entry>, LogUnreadable>;
+
+    /// All entries of `low..high`, of which only index, term and kind are looked at. A source that
+    /// knows those without reading leaves the rest empty.
+    fn outline(&self, low: u64, high: u64) -> Result<Vec<Entry>, LogUnreadable> {
+        self.fetch(low, high, u64::MAX)
+    }
 }
 
 /// The log's source could not give what it once took. Unless they are gone for a reason, the node
@@ -143,9 +149,19 @@ impl<S: LogSource> RaftStorage<S> {
     }
 
     fn fetch(&self, low: u64, high: u64, bytes_max: u64) -> raft::Result<Vec<Entry>> {
-        self.source
-            .fetch(low, high, bytes_max)
-            .map_err(|unreadable| Error::Store(StorageError::Other(Box::new(unreadable))))
+        self.source.fetch(low, high, bytes_max).map_err(unreadable)
+    }
+
+    /// Without a bound raft looks for changes of the membership, before it asks for votes: it gets
+    /// every entry, for it would take a part for the whole.
+    fn outline(&self, low: u64, high: u64) -> raft::Result<Vec<Entry>> {
+        let first = self.tail.first.clamp(low, high);
+        let mut entries = Vec::new();
+        if low < first {
+            entries = self.source.outline(low, first).map_err(unreadable)?;
+        }
+        entries.extend(self.tail.range(first, high, u64::MAX));
+        Ok(entries)
     }
 }
 
@@ -205,10 +221,10 @@ impl<S: LogSource> Storage for RaftStorage<S> {
         max_size: impl Into<Option<u64>>,
         _: GetEntriesContext,
     ) -> raft::Result<Vec<Entry>> {
-        let bytes_max = max_size.into().unwrap_or(u64::MAX);
         if low <= self.start.index {
             return Err(Error::Store(StorageError::Compacted));
         }
+        let Some(bytes_max) = max_size.into() else { return self.outline(low, high) };
         if low >= self.tail.first {
             return Ok(self.tail.range(low, high, bytes_max));
         }
@@ -258,7 +274,89 @@ impl<S: LogSource> Storage for RaftStorage<S> {
     }
 }
 
+fn unreadable(unreadable: LogUnreadable) -> Error {
+    Error::Store(StorageError::Other(Box::new(unreadable)))
+}
+
 /// What an entry costs in memory, near enough.
 pub(crate) fn entry_bytes(entry: &Entry) -> usize {
     entry.data.len() + entry.context.len() + 64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives one entry at a time.
+    struct Numbers;
+
+    impl LogSource for Numbers {
+        fn fetch(&self, low: u64, _: u64, _: u64) -> Result<Vec<Entry>, LogUnreadable> {
+            Ok(vec![entry(low)])
+        }
+
+        fn outline(&self, low: u64, high: u64) -> Result<Vec<Entry>, LogUnreadable> {
+            Ok((low..high).map(entry).collect())
+        }
+    }
+
+    fn entry(index: u64) -> Entry {
+        Entry { index, term: 1, data: vec![0; 100].into(), ..Entry::default() }
+    }
+
+    /// Entries 4 to 10; those from 8 on in memory.
+    fn storage() -> RaftStorage<Numbers> {
+        let start = Position { index: 3, term: 1 };
+        let recovered = RecoveredLog { start, last_index: 7, ..RecoveredLog::default() };
+        let mut storage = RaftStorage::new(Numbers, recovered, &Membership::default(), 1_000);
+        storage.append(&(8..11).map(entry).collect::<Vec<Entry>>());
+        storage
+    }
+
+    fn indexes(storage: &RaftStorage<Numbers>, low: u64, high: u64, max: Option<u64>) -> Vec<u64> {
+        let entries = storage.entries(low, high, max, GetEntriesContext::empty(false)).unwrap();
+        entries.iter().map(|entry| entry.index).collect()
+    }
+
+    #[test]
+    fn without_a_bound_every_entry_is_there_wherever_it_lies() {
+        let storage = storage();
+        assert_eq!(indexes(&storage, 5, 11, None), [5, 6, 7, 8, 9, 10]);
+        assert_eq!(indexes(&storage, 9, 11, None), [9, 10]);
+        assert_eq!(indexes(&storage, 4, 6, None), [4, 5]);
+        assert_eq!(indexes(&storage, 8, 11, Some(0)), [8]);
+    }
+
+    #[test]
+    fn a_log_begins_after_what_was_let_go() {
+        let mut storage = storage();
+        assert!(!storage.compact(Position { index: 3, term: 1 }), "it begins there already");
+        assert!(storage.compact(Position { index: 8, term: 1 }));
+        assert_eq!((storage.first_index(), storage.last_index()), (Ok(9), Ok(10)));
+        assert_eq!((storage.term(8), storage.term(9)), (Ok(1), Ok(1)));
+        let gone = Err(Error::Store(StorageError::Compacted));
+        assert_eq!(storage.term(7), gone);
+        storage.start_after(Position { index: 90, term: 4 });
+        assert_eq!((storage.first_index(), storage.last_index()), (Ok(91), Ok(90)));
+        assert_eq!(storage.term(90), Ok(4));
+    }
+
+    #[test]
+    fn a_snapshot_is_offered_to_those_who_are_in_it() {
+        let mut storage = storage();
+        let meta = |index| SnapshotMeta {
+            position: Position { index, term: 1 },
+            membership: Membership::of_voters([1, 2]),
+            descriptor: bytes::Bytes::new(),
+        };
+        let offered = |storage: &RaftStorage<Numbers>, to| {
+            storage.snapshot(0, to).ok().map(|snapshot| snapshot.get_metadata().index)
+        };
+        assert_eq!((offered(&storage, 2), storage.take_wanted()), (None, true));
+        storage.offer(meta(6));
+        assert_eq!((offered(&storage, 2), storage.take_wanted()), (Some(6), false));
+        assert_eq!((offered(&storage, 3), storage.take_wanted()), (None, true));
+        storage.offer(meta(5));
+        assert_eq!(offered(&storage, 2), Some(6), "an older one takes no newer one's place");
+    }
 }
