@@ -9,6 +9,7 @@ use super::super::conf_change;
 use super::super::membership::{Membership, MembershipChange};
 use super::super::storage::LogSource;
 use super::{ChangeRefused, Driver, PeerProgress, PeerState, Position, ProposeRefused};
+use crate::limits::MEMBERS_MAX;
 
 /// Changes handed out as committed, of which the state has not spoken yet, by index.
 #[derive(Default)]
@@ -57,6 +58,10 @@ impl<S: LogSource> Driver<S> {
         if !after.voters.contains(&self.raw.raft.id) {
             return Err(ChangeRefused::OwnVote);
         }
+        let got = after.members().len();
+        if got > MEMBERS_MAX {
+            return Err(ChangeRefused::TooMany { got });
+        }
         let data = conf_change::encode(change).into();
         let entry_type = EntryType::EntryConfChangeV2;
         Ok(self.append(Entry { entry_type, data, context, ..Entry::default() })?)
@@ -77,7 +82,17 @@ impl<S: LogSource> Driver<S> {
         let by_raft = conf_change::membership_of(&state);
         assert_eq!(by_raft, after, "index {index}: raft's membership, and the state's");
         self.membership = after;
+        self.leave_the_lead();
         self.set_election_timeout();
+    }
+
+    /// An earlier leader may have proposed to take this leader's vote away. Raft 0.7 would go on
+    /// leading, and panic when it finds nobody where it looks for itself.
+    fn leave_the_lead(&mut self) {
+        let (id, term) = (self.raw.raft.id, self.raw.raft.term);
+        if self.leads() && !self.membership.decides(id) {
+            self.raw.raft.become_follower(term, raft::INVALID_ID);
+        }
     }
 
     /// How far the others are, by id; empty unless this replica leads.

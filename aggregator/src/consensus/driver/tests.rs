@@ -52,15 +52,20 @@ impl Stage {
     /// Elected by node 2, which has confirmed nothing yet.
     fn elected(voters: &[u64]) -> Self {
         let mut stage = Self::of(voters);
-        for kind in [MessageType::MsgRequestPreVoteResponse, MessageType::MsgRequestVoteResponse] {
-            while stage.driver.status().role != Role::Candidate {
-                stage.driver.tick();
-            }
-            stage.settle();
-            stage.hear(kind, |message| message.term = 1);
-        }
-        assert_eq!(stage.driver.status().role, Role::Leader);
+        stage.elect();
         stage
+    }
+
+    fn elect(&mut self) {
+        let next = self.driver.status().term + 1;
+        for kind in [MessageType::MsgRequestPreVoteResponse, MessageType::MsgRequestVoteResponse] {
+            while self.driver.status().role != Role::Candidate {
+                self.driver.tick();
+            }
+            self.settle();
+            self.hear(kind, |message| message.term = next);
+        }
+        assert_eq!(self.driver.status().role, Role::Leader);
     }
 
     /// A message from node 2.
@@ -207,6 +212,31 @@ fn a_state_that_says_another_membership_than_raft_ends_the_replica() {
     let at = stage.driver.propose_change(&add, "yes".into()).unwrap();
     stage.settle();
     stage.driver.change_applied(at.index, Some(Membership::of_voters([1, 3])));
+}
+
+/// The change is an earlier leader's; the one that loses its vote by it was elected before it could
+/// know.
+#[test]
+fn a_leader_whose_vote_is_taken_away_leads_no_more() {
+    let mut stage = Stage::of(&[1, 2]);
+    let gone = MembershipChange::one(1, Part::Gone);
+    let (data, context) = (super::super::conf_change::encode(&gone).into(), "yes".into());
+    let entry_type = EntryType::EntryConfChangeV2;
+    let change = Entry { index: 1, term: 1, entry_type, data, context, ..Entry::default() };
+    stage.hear(MessageType::MsgAppend, |m| (m.term, m.entries) = (1, vec![change].into()));
+    stage.elect();
+    let index = stage.last_index();
+    stage.hear(MessageType::MsgAppendResponse, |message| message.index = index);
+    assert_eq!(stage.driver.status().commit, index, "it commits by the old majority");
+    let at = stage.driver.propose("too late".into()).unwrap();
+    stage.driver.change_applied(1, Some(Membership::of_voters([2])));
+    stage.driver.applied(1);
+    stage.settle();
+    assert_eq!(stage.driver.status().role, Role::Follower);
+    assert_eq!(stage.last_index(), at.index, "its own disk finishes what was begun");
+    (0..100).for_each(|_| stage.driver.tick());
+    stage.settle();
+    assert_eq!(stage.driver.status().role, Role::Follower, "and it asks for no votes");
 }
 
 #[test]

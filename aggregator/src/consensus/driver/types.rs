@@ -5,6 +5,7 @@ use raft::eraftpb::{Entry, HardState, Message};
 use super::super::Role;
 use super::super::membership::{Membership, MembershipFault};
 use super::super::snapshot::{Position, SnapshotMeta, SnapshotOffer};
+use crate::limits::MEMBERS_MAX;
 
 /// What a replica is told once, at its start.
 #[derive(Clone, Debug)]
@@ -138,6 +139,8 @@ pub enum ChangeRefused {
     /// A leader that is no voter any more would leave the group without one: hand over first.
     #[error("the leader cannot take away its own vote")]
     OwnVote,
+    #[error("expected at most {MEMBERS_MAX} members, got {got}")]
+    TooMany { got: usize },
     #[error(transparent)]
     Membership(#[from] MembershipFault),
 }
@@ -150,6 +153,7 @@ impl ChangeRefused {
             Self::Propose(ProposeRefused::Full) => "consensus_full",
             Self::Pending => "membership_change_pending",
             Self::OwnVote => "leader_own_vote",
+            Self::TooMany { .. } => "members_full",
             Self::Membership(_) => "membership_change",
         }
     }
