@@ -1,8 +1,9 @@
 //! A whole installation of real processes on loopback: replicas, agents, and their folders.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,6 +12,10 @@ use tempfile::TempDir;
 use crate::program::{self, Ended, Launch, Program};
 use crate::proxy::Proxy;
 use crate::{api, wait};
+
+/// Below what Linux gives to outgoing connections (32768 and up).
+const PORT_FIRST: u16 = 12_000;
+const PORTS: u32 = 20_000;
 
 /// How long a group may take to elect, to converge, to publish.
 pub const SETTLE: Duration = Duration::from_secs(60);
@@ -375,10 +380,19 @@ impl Agent {
     }
 }
 
-/// Ports that were free a moment ago; all are held at once, so that they differ.
+/// Ports that were free a moment ago; all are held at once, so that they differ. None is of those
+/// that the system gives to outgoing connections: one of these could take a port while whoever
+/// listens on it is killed and not yet started again.
 pub fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    // Test programs that run at one time begin at different ports.
+    let first = std::process::id().wrapping_mul(97);
+    let candidates = std::iter::repeat_with(|| {
+        let offset = first.wrapping_add(TAKEN.fetch_add(1, Ordering::SeqCst)) % PORTS;
+        (Ipv4Addr::LOCALHOST, PORT_FIRST + offset as u16)
+    });
     let held: Vec<TcpListener> =
-        (0..N).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+        candidates.filter_map(|at| TcpListener::bind(at).ok()).take(N).collect();
     std::array::from_fn(|at| held[at].local_addr().expect("bound"))
 }
 
