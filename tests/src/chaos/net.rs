@@ -40,7 +40,7 @@ impl Net {
     ///
     /// # Errors
     /// A command that failed, and what it said.
-    pub fn build(names: &[&str]) -> Result<Net, String> {
+    pub fn build(names: &[String]) -> Result<Net, String> {
         let mut net = Net { hosts: Vec::new(), cuts: BTreeMap::new() };
         let bridge = bridge();
         ip(&["link", "add", &bridge, "type", "bridge"])?;

@@ -1,6 +1,9 @@
 //! The processes in their namespaces, each on a small disk, and what can be done to them.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use tempfile::TempDir;
 
 use super::clock::{self, Clock};
 use super::disk::{self, SmallDisk};
@@ -26,6 +29,8 @@ pub(super) struct World {
     clocks: Vec<Clock>,
     disks: Vec<SmallDisk>,
     net: Net,
+    /// Read by the processes for as long as they live.
+    _clock_files: TempDir,
 }
 
 impl World {
@@ -33,43 +38,25 @@ impl World {
         net::sweep();
         disk::sweep();
         let names: Vec<String> = nodes().map(|node| node.to_string()).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let net = Net::build(&names)?;
-        let folder = tempfile::tempdir().map_err(|why| why.to_string())?;
-        clock::works(folder.path())?;
-        let clocks = nodes().map(|node| Clock::right(folder.path().join(format!("{node}.clock"))));
-        let clocks = clocks.collect::<Result<Vec<_>, _>>()?;
-        // Read by the processes for as long as they live; the system's sweep removes it.
-        let _kept = folder.keep();
+        let clock_files = tempfile::tempdir().map_err(|why| why.to_string())?;
+        let clocks = set_clocks(clock_files.path())?;
+        let launches = nodes().map(|Node(at)| {
+            Ok(Launch { namespace: Some(net.host(at)), environment: clocks[at].environment()? })
+        });
+        let launches = launches.collect::<Result<Vec<Launch>, String>>()?;
         let doors: Vec<Proxy> =
             (0..REPLICAS).map(|at| Proxy::on(gateway().into(), at_host(at, GRPC))).collect();
-        let launch = |at: usize| -> Result<Launch, String> {
-            Ok(Launch { namespace: Some(net.host(at)), environment: clocks[at].environment()? })
-        };
-        let seats = (0..REPLICAS).map(|at| {
-            let listen = [HTTP, GRPC, PEERS].map(|port| at_host(at, port));
-            let told = Some([doors[at].address(), at_host(at, PEERS)]);
-            Ok(Seat { listen, told, launch: launch(at)? })
-        });
-        let cluster = Installation::plan(seats.collect::<Result<_, String>>()?);
-        let mut disks = Vec::new();
-        for replica in &cluster.replicas {
-            disks.push(SmallDisk::mount(&replica.data)?);
-        }
-        for name in AGENTS {
-            disks.push(SmallDisk::mount(&cluster.dir().join(name).join("data"))?);
-        }
+        let cluster =
+            Installation::plan((0..REPLICAS).map(|at| seat(at, &doors, &launches)).collect());
+        let disks = mount_disks(&cluster)?;
         let addresses: Vec<SocketAddr> = doors.iter().map(Proxy::address).collect();
         let fleet = Fleet::start(cluster, Target::on(gateway().into()), |at| {
-            let host = REPLICAS + at;
-            Ok(Joining {
-                name: AGENTS[at],
-                addresses: &addresses,
-                admin: Some(at_host(host, ADMIN)),
-                launch: launch(host)?,
-            })
+            let (name, host) = (AGENTS[at], REPLICAS + at);
+            let (admin, launch) = (Some(at_host(host, ADMIN)), launches[host].clone());
+            Ok(Joining { name, addresses: &addresses, admin, launch })
         })?;
-        Ok(World { fleet, doors, clocks, disks, net })
+        Ok(World { fleet, doors, clocks, disks, net, _clock_files: clock_files })
     }
 
     pub(super) fn fill(&self, node: Node) {
@@ -102,7 +89,7 @@ impl World {
 
     /// As [`Fleet::judge`]; disks and namespaces stay until it is done.
     pub(super) fn judge(self) -> Result<Verdict, String> {
-        let World { fleet, doors, clocks, disks, net } = self;
+        let World { fleet, doors, clocks, disks, net, _clock_files } = self;
         let verdict = fleet.judge();
         drop((doors, clocks, disks, net));
         verdict
@@ -116,6 +103,25 @@ impl World {
 /// Replicas first, then agents.
 pub(super) fn nodes() -> impl Iterator<Item = Node> {
     (0..REPLICAS + AGENTS.len()).map(Node)
+}
+
+fn set_clocks(folder: &Path) -> Result<Vec<Clock>, String> {
+    clock::works(folder)?;
+    nodes().map(|node| Clock::right(folder.join(format!("{node}.clock")))).collect()
+}
+
+/// Agents are told the doors; replicas find each other without one.
+fn seat(at: usize, doors: &[Proxy], launches: &[Launch]) -> Seat {
+    let listen = [HTTP, GRPC, PEERS].map(|port| at_host(at, port));
+    let told = Some([doors[at].address(), at_host(at, PEERS)]);
+    Seat { listen, told, launch: launches[at].clone() }
+}
+
+/// In the order of [`nodes`].
+fn mount_disks(cluster: &Installation) -> Result<Vec<SmallDisk>, String> {
+    let replicas = cluster.replicas.iter().map(|replica| replica.data.clone());
+    let agents = AGENTS.iter().map(|name| cluster.dir().join(name).join("data"));
+    replicas.chain(agents).map(|at| SmallDisk::mount(&at)).collect()
 }
 
 fn at_host(at: usize, port: u16) -> SocketAddr {

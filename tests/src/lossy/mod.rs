@@ -14,11 +14,16 @@ pub mod sweep;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub use image::{Doom, Fault, Losses, Manner};
 
 use crate::dice::Dice;
+use crate::wait;
 use image::Image;
+
+/// How long the kernel may take to let go of a mount that nobody uses.
+const UNMOUNTED: Duration = Duration::from_secs(2);
 
 /// A mounted disk. Dropping it unmounts it; what it held is gone.
 pub struct LossyDisk {
@@ -97,12 +102,12 @@ impl LossyDisk {
     }
 
     fn unmount(&mut self) {
-        // Lazily, for what still holds it; the join ends when nobody does. After it nobody touches
-        // the image.
         sweep::detach(&self.at);
-        if let Some(session) = self.session.take() {
-            session.join();
-        }
+        let Some(session) = self.session.take() else { return };
+        // Its thread ends when nobody holds the mount any more: whoever wrote is dead, but a mount
+        // namespace that somebody else on this machine made meanwhile keeps a copy that nobody uses.
+        let ended = || session.guard.is_finished().then_some(());
+        let _ = wait::hoped("the mount's end", UNMOUNTED, ended);
     }
 
     fn image(&self) -> MutexGuard<'_, Image> {
