@@ -11,12 +11,11 @@ mod disk;
 mod fleet;
 mod kills;
 mod nemesis;
-mod net;
+pub mod net;
 mod plan;
 mod silence;
 mod world;
 
-pub use net::sweep;
 pub use plan::{Plan, USAGE, Work};
 
 /// Does the work of the plan; `say` is told what is going on. The table is the result.
