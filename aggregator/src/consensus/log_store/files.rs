@@ -12,6 +12,8 @@ const UNFINISHED: &str = "next.tmp";
 
 /// Whole records of one file, oldest first, and what follows them.
 pub(super) struct Scanned {
+    /// The file's, and its header's.
+    pub(super) number: u64,
     pub(super) header: FileHeader,
     /// Offset in the file, and body of each record after the header.
     pub(super) records: Vec<(usize, Vec<u8>)>,
@@ -86,9 +88,9 @@ pub(super) fn scan(
         .filter(|record| record.number == number)
         .ok_or_else(|| damaged(0, "the file's header"))?;
     let header = FileHeader::decode(first.body).map_err(|_| damaged(0, "the file's header"))?;
-    let mut scanned = Scanned { header, records: Vec::new(), end: first.len(), torn: 0 };
+    let mut scanned = Scanned { number, header, records: Vec::new(), end: first.len(), torn: 0 };
     while let Some(record) = record::unframe(&bytes[scanned.end..], &scanned.header.salt) {
-        if record.number != scanned.next_number(number) {
+        if record.number != scanned.next_number() {
             return Err(damaged(scanned.end, "the record's number"));
         }
         scanned.records.push((scanned.end, record.body.to_vec()));
@@ -103,16 +105,16 @@ pub(super) fn scan(
 }
 
 impl Scanned {
-    /// The number of the record that follows, in this file of this number or the next one.
-    pub(super) fn next_number(&self, number: u64) -> u64 {
-        number + 1 + self.records.len() as u64
+    /// The number of the record that follows, in this file or as the next one's first.
+    pub(super) fn next_number(&self) -> u64 {
+        self.number + 1 + self.records.len() as u64
     }
 }
 
 /// Cuts an unfinished record away.
-pub(super) fn mend(files: &dyn LogFiles, number: u64, scanned: &Scanned) -> io::Result<()> {
+pub(super) fn mend(files: &dyn LogFiles, scanned: &Scanned) -> io::Result<()> {
     if scanned.torn > 0 {
-        let name = name(number);
+        let name = name(scanned.number);
         tracing::warn!(file = name, bytes = scanned.torn, "unfinished record cut away");
         files.truncate(&name, scanned.end as u64)?;
         files.sync(&name)?;
@@ -125,19 +127,24 @@ pub(super) fn mend(files: &dyn LogFiles, number: u64, scanned: &Scanned) -> io::
 /// may have failed in the process before this one: then what is read here lies in memory and not
 /// on the disk, and no further sync would bring it there. All before it were synced, or it would
 /// not have been written.
-pub(super) fn write_last_again(
-    files: &dyn LogFiles,
-    number: u64,
-    scanned: &Scanned,
-) -> io::Result<()> {
+pub(super) fn write_last_again(files: &dyn LogFiles, scanned: &Scanned) -> io::Result<()> {
     if let Some((offset, body)) = scanned.records.last() {
-        let name = name(number);
-        let framed = record::frame(scanned.next_number(number) - 1, body, &scanned.header.salt);
+        let name = name(scanned.number);
+        let framed = record::frame(scanned.next_number() - 1, body, &scanned.header.salt);
         files.rewrite(&name, *offset as u64, &framed)?;
         // A crash here leaves the record as it was: the bytes are the same.
         files.sync(&name)?;
     }
     files.sync_names()
+}
+
+/// A file that stays is tried again at the next start.
+pub(super) fn remove(files: &dyn LogFiles, numbers: impl IntoIterator<Item = u64>) {
+    for number in numbers {
+        if let Err(cause) = files.remove(&name(number)) {
+            tracing::warn!(number, %cause, "a needless file of the raft log stays");
+        }
+    }
 }
 
 pub(super) fn damaged(

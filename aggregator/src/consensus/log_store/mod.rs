@@ -20,6 +20,7 @@ mod files;
 mod index;
 mod inspect;
 mod record;
+mod recover;
 mod seam;
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,7 @@ use super::driver::WriteTask;
 use super::snapshot::Position;
 use super::storage::{LogSource, LogUnreadable, RecoveredLog};
 use crate::limits::LOG_FILE_BYTES;
-use files::{Scanned, damaged};
+use files::Scanned;
 use index::{Index, Place};
 use record::{FileHeader, Start};
 
@@ -163,40 +164,20 @@ impl LogStore {
         identity: LogIdentity,
         bytes_per_file: u64,
     ) -> Result<(Self, RecoveredLog), LogStoreFault> {
-        files.lock().map_err(|cause| match cause.kind() {
-            io::ErrorKind::WouldBlock => LogStoreFault::InUse { dir: files.describe() },
-            _ => fault(&*files, "", &cause),
-        })?;
-        let found = files::list(&*files)?;
-        let newest = *found.last().ok_or(LogStoreFault::Missing { dir: files.describe() })?;
-        let last = files::scan(&*files, newest, true)?;
-        check_identity(&files::name(newest), identity, last.header.identity)?;
-        files::mend(&*files, newest, &last)
-            .and_then(|()| files::write_last_again(&*files, newest, &last))
-            .map_err(|cause| fault(&*files, "", &cause))?;
-        let kept = let_go(&*files, &found, newest, &last)?;
-        let mut index = Index::new(*kept.first().unwrap_or(&newest));
-        for number in kept.iter().filter(|number| **number != newest) {
-            replay(&*files, &mut index, *number, &files::scan(&*files, *number, false)?, identity)?;
-        }
-        replay(&*files, &mut index, newest, &last, identity)?;
-        if !index.is_whole() {
-            return Err(damaged(&*files, &files::name(newest), 0, "the entries before its first"));
-        }
-        Ok(Self::opened(files, &last, newest, index, bytes_per_file))
+        let (index, last) = recover::open(&*files, identity)?;
+        Ok(Self::opened(files, &last, index, bytes_per_file))
     }
 
     fn opened(
         files: Arc<dyn LogFiles>,
         last: &Scanned,
-        newest: u64,
         index: Index,
         bytes_per_file: u64,
     ) -> (Self, RecoveredLog) {
         let tail = Tail {
-            number: newest,
+            number: last.number,
             bytes: last.end as u64,
-            next_number: last.next_number(newest),
+            next_number: last.next_number(),
             is_old: last.header.version != record::VERSION,
         };
         let header = last.header.clone();
@@ -327,80 +308,8 @@ impl LogStore {
     fn remove_files(&self, keep_from: u64) {
         let kept = guarded(&self.shared.index).files.split_off(&keep_from);
         let gone = std::mem::replace(&mut guarded(&self.shared.index).files, kept);
-        remove(&*self.shared.files, gone.into_keys());
+        files::remove(&*self.shared.files, gone.into_keys());
     }
-}
-
-/// Which files are the log's, by the newest one's word; removes those below, which a crash left.
-fn let_go(
-    files: &dyn LogFiles,
-    found: &[u64],
-    newest: u64,
-    last: &Scanned,
-) -> Result<Vec<u64>, LogStoreFault> {
-    let mut keep_from = last.header.keep_from;
-    for (offset, body) in &last.records {
-        let written = decode(files, newest, *offset, body, last)?;
-        if let Some(
-            Start::Reset { keep_from: from, .. } | Start::Compacted { keep_from: from, .. },
-        ) = written.start
-        {
-            keep_from = from;
-        }
-    }
-    let (gone, kept): (Vec<u64>, Vec<u64>) =
-        found.iter().copied().partition(|number| *number < keep_from);
-    let first = *kept.first().unwrap_or(&newest);
-    if first != keep_from {
-        return Err(damaged(files, &files::name(first), 0, "the file before it"));
-    }
-    remove(files, gone);
-    Ok(kept)
-}
-
-/// A file that stays is tried again at the next start.
-fn remove(files: &dyn LogFiles, numbers: impl IntoIterator<Item = u64>) {
-    for number in numbers {
-        if let Err(cause) = files.remove(&files::name(number)) {
-            tracing::warn!(number, %cause, "a needless file of the raft log stays");
-        }
-    }
-}
-
-/// Takes one file's records, which follow those taken before.
-fn replay(
-    files: &dyn LogFiles,
-    index: &mut Index,
-    number: u64,
-    scanned: &Scanned,
-    identity: LogIdentity,
-) -> Result<(), LogStoreFault> {
-    let name = files::name(number);
-    check_identity(&name, identity, scanned.header.identity)?;
-    let follows = index.next_number.is_none_or(|next| next == number);
-    if !follows {
-        return Err(damaged(files, &name, 0, "the file before it"));
-    }
-    index.next_number = Some(scanned.next_number(number));
-    index.files.insert(number, scanned.end as u64);
-    for (offset, body) in &scanned.records {
-        let written = decode(files, number, *offset, body, scanned)?;
-        if !index.take(written, body, *offset as u64) {
-            return Err(damaged(files, &name, *offset, "the entries before it"));
-        }
-    }
-    Ok(())
-}
-
-fn decode(
-    files: &dyn LogFiles,
-    number: u64,
-    offset: usize,
-    body: &[u8],
-    scanned: &Scanned,
-) -> Result<record::Written, LogStoreFault> {
-    let unreadable = |_| damaged(files, &files::name(number), offset, "a record of this version");
-    record::decode_body(body, scanned.header.version).map_err(unreadable)
 }
 
 impl LogSource for LogStore {
@@ -446,17 +355,6 @@ impl LogStore {
         let data = context.split_off(place.context_len);
         let (term, entry_type) = (place.term, place.kind());
         Ok(Entry { index, term, entry_type, data, context, ..Entry::default() })
-    }
-}
-
-fn check_identity(
-    name: &str,
-    expected: LogIdentity,
-    got: LogIdentity,
-) -> Result<(), LogStoreFault> {
-    match expected == got {
-        true => Ok(()),
-        false => Err(LogStoreFault::Identity { file: name.to_owned(), expected, got }),
     }
 }
 
