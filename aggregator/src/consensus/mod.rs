@@ -146,4 +146,8 @@ pub struct ConsensusStatus {
 }
 
 #[cfg(test)]
+mod chance_tests;
+#[cfg(test)]
 mod golden_tests;
+#[cfg(test)]
+mod stage;
