@@ -18,6 +18,14 @@ pub const LAST_SEAL_MS_MAX: u64 = 2_000;
 /// depends on it: what is not saved is applied again from the Raft log.
 pub const TABLES_SAVE_INTERVAL_MS: u64 = 10_000;
 
+/// A save is not begun before this many times what the one before took: a large fleet's state is
+/// saved less often rather than at the cost of what it reports. The next start applies more.
+pub const TABLES_SAVE_COST_TIMES: u64 = 20;
+
+/// The views are not made again before this many times what they took: those of a large fleet are
+/// some seconds old rather than a burden. Each says as of when.
+pub const VIEWS_COST_TIMES: u64 = 50;
+
 /// How many proposals of the recorder may wait. One that finds no room is made again at the next
 /// seal.
 pub const PROPOSALS_OF_RECORDER_MAX: usize = 64;
@@ -276,7 +284,7 @@ pub const CONNECTIONS_MAX: usize = 20_000;
 
 /// Open connections from one address. One more is closed at once. A host with many sidecars, or a
 /// NAT, stands behind one address: far above one, far below all.
-pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 2_000;
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 5_000;
 
 /// Pause after the system refused a new connection (no file descriptors), in milliseconds:
 /// asking again at once would spin.

@@ -3,7 +3,7 @@
 //! Every change names the instant from which it holds, and that instant lies after `as_of`: what
 //! was already decided stays decided. An instant that does not is moved to `as_of`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proofmark_evidence::{AgentName, CheckName};
 use proofmark_spec::{Documents, Grid, Slo};
@@ -47,7 +47,7 @@ impl Ledger {
         let at_ms = at_ms.max(self.as_of_ms);
         self.fleet.agents.remove(agent);
         self.touched.insert(RowKey::Agent(agent.clone()));
-        for series in self.series.values_mut().filter_map(|agents| agents.get_mut(agent)) {
+        for series in self.series.get_mut(agent).into_iter().flat_map(BTreeMap::values_mut) {
             series.end(at_ms);
         }
         self.remove_idle_series();
@@ -66,8 +66,8 @@ impl Ledger {
 
     /// Brings every series' assignments in line with the checks, from `from_ms` on.
     fn reassign(&mut self, from_ms: u64) {
-        for (check, agents) in &mut self.series {
-            for (agent, series) in agents {
+        for (agent, checks) in &mut self.series {
+            for (check, series) in checks {
                 if series.grid() != self.fleet.grid(check, agent) {
                     series.end(from_ms);
                 }
@@ -82,7 +82,7 @@ impl Ledger {
     }
 
     fn assign(&mut self, check: CheckName, agent: AgentName, grid: Grid, from_ms: u64) {
-        let series = self.series.entry(check).or_default().entry(agent).or_default();
+        let series = self.series.entry(agent).or_default().entry(check).or_default();
         series.assign(grid, from_ms);
     }
 
@@ -145,8 +145,8 @@ impl Ledger {
 
     pub(crate) fn remove_idle_series(&mut self) {
         let touched = &mut self.touched;
-        for (check, agents) in &mut self.series {
-            agents.retain(|agent, series| {
+        for (agent, checks) in &mut self.series {
+            checks.retain(|check, series| {
                 let idle = series.assignments.is_empty();
                 if idle {
                     touched.insert(RowKey::Series(check.clone(), agent.clone()));
@@ -154,7 +154,7 @@ impl Ledger {
                 !idle
             });
         }
-        self.series.retain(|_, agents| !agents.is_empty());
+        self.series.retain(|_, checks| !checks.is_empty());
     }
 
     pub(crate) fn refresh_readers(&mut self) {

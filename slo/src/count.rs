@@ -113,7 +113,7 @@ impl Ledger {
         Counting {
             check,
             agent,
-            series: series.get_mut(check).and_then(|agents| agents.get_mut(agent)),
+            series: series.get_mut(agent).and_then(|checks| checks.get_mut(check)),
             is_looked_at: readers.contains_key(check),
             objectives: Objectives { by_slo: objectives, readers, as_of_ms: *as_of_ms },
             kept_from_ms: *kept_from_ms,

@@ -91,7 +91,7 @@ impl Ledger {
         in_force.collect()
     }
 
-    /// Every series of which runs are expected until further notice, by (check, agent).
+    /// Every series of which runs are expected until further notice, by (agent, check).
     pub fn series(&self) -> impl Iterator<Item = SeriesView> {
         self.all_series().filter_map(|(check, agent, series)| {
             Some(SeriesView {
@@ -109,8 +109,8 @@ impl Ledger {
     }
 
     pub(crate) fn all_series(&self) -> impl Iterator<Item = (&CheckName, &AgentName, &Series)> {
-        self.series.iter().flat_map(|(check, agents)| {
-            agents.iter().map(move |(agent, series)| (check, agent, series))
+        self.series.iter().flat_map(|(agent, checks)| {
+            checks.iter().map(move |(check, series)| (check, agent, series))
         })
     }
 
@@ -119,8 +119,8 @@ impl Ledger {
         let Ledger { series, objectives, readers, as_of_ms, ignored, touched, .. } = self;
         let mut objectives = Objectives { by_slo: objectives, readers, as_of_ms: *as_of_ms };
         let mut due = Vec::new();
-        for (check, agents) in series {
-            for (agent, series) in agents.iter_mut() {
+        for (agent, checks) in series {
+            for (check, series) in checks {
                 for run in series.take_due(*as_of_ms) {
                     match run {
                         Ok(run) => due.push(run),
@@ -140,8 +140,8 @@ impl Ledger {
     fn count_told(&mut self) {
         let Ledger { series, objectives, readers, as_of_ms, .. } = self;
         let mut objectives = Objectives { by_slo: objectives, readers, as_of_ms: *as_of_ms };
-        for (check, agents) in series {
-            for (agent, series) in agents {
+        for (agent, checks) in series {
+            for (check, series) in checks {
                 for told in series.take_told(*as_of_ms) {
                     objectives.blame(check, agent, &series.assignments, told);
                 }
@@ -172,7 +172,7 @@ impl Ledger {
             generation.minutes.drop_before(generation.kept_from_ms(as_of_ms));
         }
         self.refresh_kept_from();
-        for series in self.series.values_mut().flat_map(|agents| agents.values_mut()) {
+        for series in self.series.values_mut().flat_map(|checks| checks.values_mut()) {
             series.dirty |= series.assignments.drop_before(self.kept_from_ms);
         }
         self.remove_idle_series();
@@ -180,8 +180,8 @@ impl Ledger {
 
     fn turn_series(&mut self) -> Vec<CoverageRow> {
         let mut rows = Vec::new();
-        for (check, agents) in &mut self.series {
-            for (agent, series) in agents {
+        for (agent, checks) in &mut self.series {
+            for (check, series) in checks {
                 if let Some(turn) = series.turn(self.as_of_ms) {
                     let (check, agent) = (check.clone(), agent.clone());
                     let (change, since_ms) = (turn.change, turn.since_ms);
@@ -189,6 +189,7 @@ impl Ledger {
                 }
             }
         }
+        rows.sort_unstable_by(|a, b| (&a.check, &a.agent).cmp(&(&b.check, &b.agent)));
         rows
     }
 
@@ -212,10 +213,11 @@ impl Ignored {
     }
 }
 
-type SeriesMap = BTreeMap<CheckName, BTreeMap<AgentName, Series>>;
+/// By agent first: a batch is one agent's.
+type SeriesMap = BTreeMap<AgentName, BTreeMap<CheckName, Series>>;
 
 /// The series that a rule looks at.
 fn select<'a>(series: &'a SeriesMap, rule: &Rule) -> Vec<&'a Series> {
-    let agents = rule.checks.iter().filter_map(|check| series.get(check)).flatten();
-    agents.filter(|(agent, _)| rule.selects_agent(agent)).map(|(_, series)| series).collect()
+    let agents = series.iter().filter(|(agent, _)| rule.selects_agent(agent));
+    agents.flat_map(|(_, checks)| rule.checks.iter().filter_map(|one| checks.get(one))).collect()
 }

@@ -102,8 +102,8 @@ impl Ledger {
     }
 
     fn take_dirty_series(&mut self, keys: &mut BTreeSet<RowKey>) {
-        for (check, agents) in &mut self.series {
-            for (agent, series) in agents {
+        for (agent, checks) in &mut self.series {
+            for (check, series) in checks {
                 if std::mem::take(&mut series.dirty) {
                     keys.insert(RowKey::Series(check.clone(), agent.clone()));
                 }
@@ -133,7 +133,7 @@ impl Ledger {
             RowKey::Check(check) => self.fleet.checks.get(check).map(values::encode_plan),
             RowKey::Agent(agent) => self.fleet.agents.get(agent).map(|ms| values::encode_ms(*ms)),
             RowKey::Series(check, agent) => {
-                self.series.get(check)?.get(agent).map(values::encode_series)
+                self.series.get(agent)?.get(check).map(values::encode_series)
             }
             RowKey::Generation(slo, revision) => {
                 self.generation(slo, *revision).map(values::encode_generation)
@@ -160,7 +160,7 @@ impl Ledger {
             }
             RowKey::Series(check, agent) => {
                 let series = values::decode_series(value).map_err(unreadable)?;
-                self.series.entry(check.clone()).or_default().insert(agent.clone(), series);
+                self.series.entry(agent.clone()).or_default().insert(check.clone(), series);
             }
             RowKey::Generation(slo, revision) => {
                 let generation = values::decode_generation(*revision, value).map_err(unreadable)?;

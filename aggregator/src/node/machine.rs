@@ -6,11 +6,12 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::agents::SharedAgents;
+use super::spaced::Spaced;
 use crate::clock::Clock;
 use crate::command::{Command, Entry, Reply};
 use crate::consensus::{Applier, Membership, SnapshotMeta};
 use crate::ingest::SpecSnapshot;
-use crate::limits::TABLES_SAVE_INTERVAL_MS;
+use crate::limits::{TABLES_SAVE_COST_TIMES, TABLES_SAVE_INTERVAL_MS, VIEWS_COST_TIMES};
 use crate::recorder::{RecorderHandle, RecorderTask};
 use crate::state::{Effect, State};
 use crate::tables::Tables;
@@ -26,7 +27,10 @@ pub struct Machine {
     specs: watch::Sender<SpecSnapshot>,
     has_genesis: watch::Sender<bool>,
     clock: Clock,
-    saved_at_ms: u64,
+    saving: Spaced,
+    viewing: Spaced,
+    /// Something changed that readers have not been shown.
+    are_views_old: bool,
 }
 
 /// What others read of the machine.
@@ -49,7 +53,7 @@ impl Machine {
         let (views, views_seen) = watch::channel(Arc::new(build(&state)));
         let (specs, specs_seen) = watch::channel(spec_snapshot(&state));
         let (has_genesis, genesis_seen) = watch::channel(state.genesis().is_some());
-        let saved_at_ms = clock.monotonic_ms();
+        let now_ms = clock.monotonic_ms();
         let seen = MachineReaders {
             agents: agents.clone(),
             views: views_seen,
@@ -65,7 +69,9 @@ impl Machine {
             specs,
             has_genesis,
             clock,
-            saved_at_ms,
+            saving: Spaced::new(TABLES_SAVE_INTERVAL_MS, TABLES_SAVE_COST_TIMES, now_ms),
+            viewing: Spaced::new(0, VIEWS_COST_TIMES, now_ms),
+            are_views_old: false,
         };
         (machine, seen)
     }
@@ -97,9 +103,8 @@ impl Machine {
     /// Readers see an entry only after it was applied whole.
     fn tell(&mut self, commands: &[Command]) {
         self.agents.update(&self.state, commands);
-        if commands.iter().any(changes_views) {
-            self.views.send_replace(Arc::new(build(&self.state)));
-        }
+        self.are_views_old |= commands.iter().any(changes_views);
+        self.show_when_due();
         if commands.iter().any(|command| matches!(command, Command::ApplySpec { .. })) {
             self.specs.send_replace(spec_snapshot(&self.state));
         }
@@ -111,6 +116,7 @@ impl Machine {
     /// Saves the state to its tables. The evidence is made durable first: tables never run ahead.
     /// A fault costs only a longer next start, so it is said and not more.
     pub fn save(&mut self) {
+        let begun_ms = self.clock.monotonic_ms();
         self.recorder.sync();
         // A crash here leaves evidence newer than the tables: the entries between are applied
         // again, and their leaves compared with those on disk.
@@ -119,12 +125,22 @@ impl Machine {
             let slug = why.slug();
             tracing::warn!(slug, %why, "tables not saved; the next start replays more");
         }
-        self.saved_at_ms = self.clock.monotonic_ms();
+        self.saving.done(begun_ms, self.clock.monotonic_ms());
     }
 
     fn save_when_due(&mut self) {
-        if self.clock.monotonic_ms().saturating_sub(self.saved_at_ms) >= TABLES_SAVE_INTERVAL_MS {
+        if self.saving.is_due(self.clock.monotonic_ms()) {
             self.save();
+        }
+    }
+
+    /// What is not shown now is shown at one of the next ticks.
+    fn show_when_due(&mut self) {
+        let begun_ms = self.clock.monotonic_ms();
+        if self.are_views_old && self.viewing.is_due(begun_ms) {
+            self.views.send_replace(Arc::new(build(&self.state)));
+            self.are_views_old = false;
+            self.viewing.done(begun_ms, self.clock.monotonic_ms());
         }
     }
 }

@@ -15,6 +15,7 @@ mod rooms;
 mod scrub;
 mod seal_watch;
 mod servers;
+mod spaced;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
