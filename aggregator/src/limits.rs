@@ -22,9 +22,16 @@ pub const TABLES_SAVE_INTERVAL_MS: u64 = 10_000;
 /// saved less often rather than at the cost of what it reports. The next start applies more.
 pub const TABLES_SAVE_COST_TIMES: u64 = 20;
 
+/// But it is begun after this, in milliseconds, whatever the one before took: what the next start
+/// applies stays bounded.
+pub const TABLES_SAVE_PAUSE_MS_MAX: u64 = 60_000;
+
 /// The views are not made again before this many times what they took: those of a large fleet are
 /// some seconds old rather than a burden. Each says as of when.
 pub const VIEWS_COST_TIMES: u64 = 50;
+
+/// But they are never older than this and a tick, in milliseconds.
+pub const VIEWS_PAUSE_MS_MAX: u64 = 3_000;
 
 /// How many proposals of the recorder may wait. One that finds no room is made again at the next
 /// seal.

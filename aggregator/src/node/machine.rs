@@ -11,7 +11,10 @@ use crate::clock::Clock;
 use crate::command::{Command, Entry, Reply};
 use crate::consensus::{Applier, Membership, SnapshotMeta};
 use crate::ingest::SpecSnapshot;
-use crate::limits::{TABLES_SAVE_COST_TIMES, TABLES_SAVE_INTERVAL_MS, VIEWS_COST_TIMES};
+use crate::limits::{
+    TABLES_SAVE_COST_TIMES, TABLES_SAVE_INTERVAL_MS, TABLES_SAVE_PAUSE_MS_MAX, VIEWS_COST_TIMES,
+    VIEWS_PAUSE_MS_MAX,
+};
 use crate::recorder::{RecorderHandle, RecorderTask};
 use crate::state::{Effect, State};
 use crate::tables::Tables;
@@ -69,8 +72,13 @@ impl Machine {
             specs,
             has_genesis,
             clock,
-            saving: Spaced::new(TABLES_SAVE_INTERVAL_MS, TABLES_SAVE_COST_TIMES, now_ms),
-            viewing: Spaced::new(0, VIEWS_COST_TIMES, now_ms),
+            saving: Spaced::new(
+                TABLES_SAVE_INTERVAL_MS,
+                TABLES_SAVE_COST_TIMES,
+                TABLES_SAVE_PAUSE_MS_MAX,
+                now_ms,
+            ),
+            viewing: Spaced::new(0, VIEWS_COST_TIMES, VIEWS_PAUSE_MS_MAX, now_ms),
             are_views_old: false,
         };
         (machine, seen)
