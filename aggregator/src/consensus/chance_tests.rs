@@ -53,7 +53,7 @@ fn act(stage: &mut Stage, chance: &mut Chance, step: u64) {
         94..96 => stage.run(&format!("transfer {id} {other}")),
         96 => stage.run(&format!("read {id} {step}")),
         97 => quicken(stage, id),
-        98 => stage.node(id).slow_install = Some(None),
+        98 => drop(stage.node(id).slow_install.get_or_insert(None)),
         _ => fetch(stage, id),
     }
 }

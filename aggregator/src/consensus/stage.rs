@@ -36,7 +36,8 @@ struct Platter {
 pub(super) struct Node {
     driver: Option<Driver<Disk>>,
     disk: Disk,
-    /// The state: no more than who the members are.
+    /// The state: no more than how far it is, and who the members are there.
+    applied: u64,
     membership: Membership,
     pub(super) offer: Option<SnapshotOffer>,
     /// An install that the state is slow about, if it is.
@@ -224,9 +225,8 @@ impl Stage {
     }
 
     fn snapshot(&mut self, id: u64) {
-        let index = self.driver(id).status().applied;
         let node = self.node(id);
-        let position = node.disk.0.borrow().position(index);
+        let position = node.disk.0.borrow().position(node.applied);
         let (membership, descriptor) = (node.membership.clone(), Default::default());
         let meta = SnapshotMeta { position, membership, descriptor };
         node.disk.0.borrow_mut().snapshots.push(meta.clone());
@@ -257,7 +257,7 @@ impl Stage {
         let index = meta.position.index;
         self.say(format!("n{id} becomes the snapshot at {}/{index}", meta.position.term));
         let node = self.node(id);
-        node.membership = meta.membership;
+        (node.applied, node.membership) = (index, meta.membership);
         match &mut node.slow_install {
             Some(waits) => *waits = Some(index),
             None => node.driver.as_mut().unwrap().snapshot_installed(index),
@@ -291,7 +291,7 @@ impl Stage {
             Some(meta) => (meta.position.index, meta.membership.clone()),
             None => (0, Membership::of_voters(VOTERS)),
         };
-        node.membership = membership.clone();
+        (node.applied, node.membership) = (applied, membership.clone());
         (node.offer, node.wants, node.lives) = (None, false, node.lives + 1);
         node.slow_install = None;
         let jitter_seed = 6 + node.lives;
@@ -400,6 +400,7 @@ impl Stage {
         self.say(format!("n{id} commits {}/{} {text}", entry.term, entry.index));
         let first = self.truth.committed.entry(entry.index).or_insert_with(|| entry.clone());
         assert_eq!(first, entry, "n{id} commits another entry");
+        self.node(id).applied = entry.index;
         if entry.get_entry_type() == EntryType::EntryNormal {
             return;
         }

@@ -22,6 +22,8 @@ impl LogWriter {
     pub fn open_in(mut files: Box<dyn FileOps>) -> Result<LogWriter, WriterFault> {
         empty_scratch(&mut *files)?;
         let policy_text = read_text(&*files, POLICY_FILE)?.ok_or(WriterFault::NotLog)?;
+        // Empty between two writes: a copy of the log may come without it.
+        files.make_dir(SCRATCH_DIR).map_err(|error| disk_fault(SCRATCH_DIR, &error))?;
         // Whoever made the log may have been killed before this name was durable.
         files.sync_dir("").map_err(|error| disk_fault("", &error))?;
         let found = Policy::parse(&policy_text)?;

@@ -173,6 +173,21 @@ fn only_the_own_durable_tree_is_published() {
     assert_eq!(SharedDisk::default().open().err(), Some(WriterFault::NotLog));
 }
 
+/// Archives and git keep no empty directory.
+#[test]
+fn a_copy_that_lost_its_empty_directories_goes_on() {
+    let (sample, dir) = (sample(), tempfile::tempdir().unwrap());
+    let mut writer = LogWriter::create(dir.path(), &origin(), &policy().to_text()).unwrap();
+    append(&mut writer, sample, 12);
+    writer.sync().unwrap();
+    drop(writer);
+    std::fs::remove_dir(dir.path().join(SCRATCH_DIR)).unwrap();
+    let mut writer = LogWriter::open(dir.path()).unwrap();
+    append(&mut writer, sample, 14);
+    writer.sync().unwrap();
+    assert_eq!(writer.durable_size(), 14);
+}
+
 #[test]
 fn the_past_is_remembered_across_a_restart() {
     let sample = sample();
