@@ -112,13 +112,19 @@ impl<S: LogSource> Driver<S> {
         }
     }
 
-    /// A peer's snapshot is never stepped: raft would take it at its word before it is here.
+    /// A peer's snapshot is not stepped while this replica lacks what is in it: raft would take it at
+    /// its word before it is here. One that ends in this log is: raft answers how far the log is, and
+    /// the leader goes on from there.
     pub(super) fn note_offer(&mut self, message: Message) -> Result<(), Refused> {
         if message.term < self.raw.raft.term || self.leads() {
             return Ok(()); // who offers it does not lead any more
         }
         let meta = from_raft(message.get_snapshot());
-        if meta.position.index > self.raw.raft.raft_log.committed {
+        let Position { index, term } = meta.position;
+        let log = &self.raw.raft.raft_log;
+        if index <= log.committed || log.match_term(index, term) {
+            let _ = self.raw.step(message);
+        } else {
             self.released.offer = Some(SnapshotOffer { from: message.from, meta });
         }
         Ok(())

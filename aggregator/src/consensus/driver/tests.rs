@@ -293,6 +293,30 @@ fn a_snapshot_waits_for_the_disk_and_the_state_waits_for_the_log() {
     assert_eq!(stage.driver.status().role, Role::Candidate, "time goes on");
 }
 
+/// A new leader does not know yet how far this log is, and may have let go of all before its
+/// snapshot. Without an answer it would offer the same one for ever.
+#[test]
+fn a_snapshot_that_ends_in_this_log_is_answered_and_not_fetched() {
+    let mut stage = Stage::of(&[1, 2]);
+    let entries = (1..4).map(|index| Entry { index, term: 3, ..Entry::default() });
+    let append = |m: &mut Message| {
+        (m.term, m.commit, m.entries) = (3, 2, entries.collect::<Vec<Entry>>().into());
+    };
+    stage.hear(MessageType::MsgAppend, append);
+    let offer = |stage: &mut Stage, index| {
+        stage.said.clear();
+        let meta = snapshot(index, 3, &[1, 2]);
+        let fill = |m: &mut Message| (m.term, m.snapshot) = (4, Some(to_raft(&meta)).into());
+        stage.hear(MessageType::MsgSnapshot, fill);
+        let offers = stage.said.iter().filter(|output| output.offer.is_some()).count();
+        (stage.sent(MessageType::MsgAppendResponse), offers)
+    };
+    assert_eq!(offer(&mut stage, 1), (1, 0), "committed here");
+    assert_eq!(offer(&mut stage, 3), (1, 0), "in the log: committed now");
+    assert_eq!(stage.driver.status().commit, 3);
+    assert_eq!(offer(&mut stage, 9), (0, 1), "this one is to be fetched");
+}
+
 #[test]
 fn a_peer_that_takes_too_long_for_a_snapshot_is_asked_where_it_stands() {
     let mut stage = Stage::elected(&[1, 2, 3]);
