@@ -112,9 +112,9 @@ impl<S: LogSource> Driver<S> {
         }
     }
 
-    /// A peer's snapshot is not stepped while this replica lacks what is in it: raft would take it at
-    /// its word before it is here. One that ends in this log is: raft answers how far the log is, and
-    /// the leader goes on from there.
+    /// A peer's snapshot is not stepped while this replica lacks what is in it: raft would take it
+    /// at its word before it is here. One that ends in this log is: raft answers how far the log
+    /// is, and the leader goes on from there.
     pub(super) fn note_offer(&mut self, message: Message) -> Result<(), Refused> {
         if message.term < self.raw.raft.term || self.leads() {
             return Ok(()); // who offers it does not lead any more
