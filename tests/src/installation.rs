@@ -375,8 +375,13 @@ impl Agent {
 
     /// SIGTERM: seals, spools, waits for acks, exits 0.
     pub fn stop(&mut self) {
-        let status = self.running.take().expect("it runs").stop();
+        let status = self.terminate();
         assert!(status.success(), "agent {}: {status}", self.name);
+    }
+
+    /// SIGTERM, and however it ends: a drain may be cut short where acks cannot come.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.running.take().expect("it runs").stop()
     }
 }
 

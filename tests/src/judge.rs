@@ -105,7 +105,8 @@ fn all_published(cluster: &Installation, told: &BTreeMap<String, u64>) -> Result
 }
 
 fn verify(dir: &Path, flags: &[&str]) -> Result<Value, String> {
-    let output = program::run(&[&["evidence", "verify", path(dir), "-o", "json"], flags].concat());
+    let output =
+        program::run_newest(&[&["evidence", "verify", path(dir), "-o", "json"], flags].concat());
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let said = said + &String::from_utf8_lossy(&output.stderr);
     match output.status.success() {

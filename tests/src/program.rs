@@ -27,14 +27,28 @@ pub fn binary() -> PathBuf {
     path
 }
 
+/// The build that a rolling upgrade leads to (`PROOFMARK_NEW_BIN`); without one there is one build.
+pub fn newer_binary() -> Option<PathBuf> {
+    std::env::var_os("PROOFMARK_NEW_BIN").map(PathBuf::from)
+}
+
 /// Runs a verb to its end.
 pub fn run(args: &[&str]) -> Output {
     run_in(Path::new("."), args)
 }
 
+/// As [`run`], by the newest build there is.
+pub fn run_newest(args: &[&str]) -> Output {
+    output(&newer_binary().unwrap_or_else(binary), Path::new("."), args)
+}
+
 /// Runs a verb to its end in `dir`.
 pub fn run_in(dir: &Path, args: &[&str]) -> Output {
-    let output = Command::new(binary()).args(args).current_dir(dir).stdin(Stdio::null()).output();
+    output(&binary(), dir, args)
+}
+
+fn output(program: &Path, dir: &Path, args: &[&str]) -> Output {
+    let output = Command::new(program).args(args).current_dir(dir).stdin(Stdio::null()).output();
     output.unwrap_or_else(|why| panic!("proofmark {args:?}: {why}"))
 }
 
@@ -53,6 +67,8 @@ fn text(bytes: &[u8]) -> String {
 /// Where and how a daemon is started; by default here, as this process was.
 #[derive(Clone, Debug, Default)]
 pub struct Launch {
+    /// The build to start, if it is not the one under test.
+    pub program: Option<PathBuf>,
     /// The network namespace that it lives in.
     pub namespace: Option<String>,
     /// What its environment holds besides this process's.
@@ -111,7 +127,8 @@ impl Program {
         log: &Path,
         ready: &str,
     ) -> Result<Program, Ended> {
-        let mut command = launch.command(&binary());
+        let program = launch.program.clone().unwrap_or_else(binary);
+        let mut command = launch.command(&program);
         command.args(args).current_dir(dir);
         let mut program = Program::spawn(command, log);
         match program.next_line(ready) {

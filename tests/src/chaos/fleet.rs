@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use crate::acks::{self, Acks};
 use crate::installation::{Agent, Installation, Joining, SETTLE};
 use crate::judge::{Verdict, judge};
-use crate::program::Ended;
+use crate::program::{self, Ended};
 use crate::push::{Load, Pushers};
 use crate::target::Target;
 use crate::{wait, workload};
@@ -63,6 +63,15 @@ impl Fleet {
             None => self.cluster.try_start_replica(node.0),
         };
         started.map_err(|Ended { status, log }| format!("{node} did not start: {status:?}\n{log}"))
+    }
+
+    /// From its next start on this process is of the newer build, where there is one.
+    pub(super) fn upgrade(&mut self, node: Node) {
+        let program = program::newer_binary();
+        match self.agent_of(node) {
+            Some(at) => self.agents[at].launch.program = program,
+            None => self.cluster.replicas[node.0].launch.program = program,
+        }
     }
 
     pub(super) fn signal(&self, node: Node, name: &str) {

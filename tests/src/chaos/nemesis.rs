@@ -11,6 +11,7 @@ use super::silence::{Gap, Silence};
 use super::world::{World, nodes};
 use crate::dice::Dice;
 use crate::installation::SETTLE;
+use crate::program;
 use crate::wait::{self, Deadline};
 
 /// The last agents meet every fault; the first ones only have their links cut, so that all they
@@ -44,9 +45,14 @@ pub(super) fn run(minutes: u64, seed: u64, say: &mut dyn FnMut(&str)) -> Result<
     say("building seven namespaces");
     let world = World::build()?;
     let before = Silence::take(&world.fleet, 0)?;
+    let whole = Duration::from_secs(60 * minutes);
     let (gaps, counts) = (Vec::new(), BTreeMap::new());
     let mut nemesis = Nemesis { world, dice: Dice::new(seed), gaps, counts };
-    let end = Deadline::after(Duration::from_secs(60 * minutes));
+    let (half, end) = (Deadline::after(whole / 2), Deadline::after(whole));
+    while !half.passed() {
+        nemesis.strike(say)?;
+    }
+    nemesis.upgrade_all(say)?;
     while !end.passed() {
         nemesis.strike(say)?;
     }
@@ -62,6 +68,24 @@ pub(super) fn run(minutes: u64, seed: u64, say: &mut dyn FnMut(&str)) -> Result<
 }
 
 impl Nemesis {
+    /// The middle of a run is the rolling upgrade, or a rolling restart of the one build there is:
+    /// replicas first, then the agents, each stopped in order.
+    fn upgrade_all(&mut self, say: &mut dyn FnMut(&str)) -> Result<(), String> {
+        let newer = program::newer_binary();
+        say(&format!("rolling restart of all, newer build: {newer:?}"));
+        let what = if newer.is_some() { "rolling upgrade" } else { "rolling restart" };
+        *self.counts.entry(what).or_default() += 1;
+        self.roll()?;
+        for agent in 0..AGENTS.len() {
+            let from_ms = now_ms();
+            self.world.fleet.agents[agent].terminate();
+            self.world.fleet.upgrade(Node(REPLICAS + agent));
+            self.world.fleet.start_again(Node(REPLICAS + agent))?;
+            self.gaps.push(Gap { agent, from_ms, until_ms: now_ms() });
+        }
+        Ok(())
+    }
+
     /// One or two faults for some seconds, and a short peace.
     fn strike(&mut self, say: &mut dyn FnMut(&str)) -> Result<(), String> {
         let mut faults = vec![self.draw()];
@@ -162,10 +186,12 @@ impl Nemesis {
         Ok(())
     }
 
-    /// As an operator does it: one replica after the other, each by SIGTERM, with a leader between.
+    /// As an operator does it: one replica after the other, each by SIGTERM, with acks between. Where
+    /// there is a newer build it is what starts.
     fn roll(&mut self) -> Result<(), String> {
         for at in 0..REPLICAS {
             self.world.fleet.cluster.stop_replica(at);
+            self.world.fleet.upgrade(Node(at));
             self.world.fleet.start_again(Node(at))?;
             let before = self.world.fleet.pushers.batches();
             let pushers = &self.world.fleet.pushers;

@@ -42,7 +42,8 @@ impl World {
         let clock_files = tempfile::tempdir().map_err(|why| why.to_string())?;
         let clocks = set_clocks(clock_files.path())?;
         let launches = nodes().map(|Node(at)| {
-            Ok(Launch { namespace: Some(net.host(at)), environment: clocks[at].environment()? })
+            let environment = clocks[at].environment()?;
+            Ok(Launch { program: None, namespace: Some(net.host(at)), environment })
         });
         let launches = launches.collect::<Result<Vec<Launch>, String>>()?;
         let doors: Vec<Proxy> =
