@@ -30,7 +30,7 @@ cargo xtask VERB
   bench      bench ingest: signed results/s accepted by a 3-replica cluster on this machine
   sim        sim [--seed S] [--seeds N] [--planted NAME] [--trace]: the deterministic simulator
   golden-data  golden-data N: writes tests/golden/data-N, directories of today's formats
-  chaos      chaos --minutes M | --kills N [--seed S] [--upgrade-from REV]: a nemesis at real processes
+  chaos      chaos --minutes M | --kills N [--seed S] [--upgrade-from REV]: a nemesis at processes
   power-loss power-loss [--cuts N] [--seed S] [--aged-mib M]: real programs on disks that lose power
   stranger   Go's own transparency-log packages check a log that this build wrote
 ";
