@@ -42,6 +42,8 @@ pub(super) struct Node {
     pub(super) offer: Option<SnapshotOffer>,
     /// An install that the state is slow about, if it is.
     pub(super) slow_install: Option<Option<u64>>,
+    /// Committed after the snapshot that is being installed.
+    waiting: Vec<Entry>,
     /// A peer needs a snapshot, and there is none that would do.
     pub(super) wants: bool,
     lives: u64,
@@ -267,6 +269,8 @@ impl Stage {
     fn quick_state(&mut self, id: u64) {
         let waited = self.node(id).slow_install.take().flatten();
         self.driver(id).snapshot_installed(waited.expect("an install that waits"));
+        let waiting = std::mem::take(&mut self.node(id).waiting);
+        self.apply_all(id, &waiting);
         self.drain(id);
     }
 
@@ -293,7 +297,7 @@ impl Stage {
         };
         (node.applied, node.membership) = (applied, membership.clone());
         (node.offer, node.wants, node.lives) = (None, false, node.lives + 1);
-        node.slow_install = None;
+        (node.slow_install, node.waiting) = (None, Vec::new());
         let jitter_seed = 6 + node.lives;
         let config =
             DriverConfig { node_id: id, applied, membership, jitter_seed, tail_bytes_max: 0 };
@@ -362,9 +366,9 @@ impl Stage {
         if let Some(meta) = output.install {
             self.install(id, meta);
         }
-        output.committed.iter().for_each(|entry| self.apply(id, entry));
-        if let Some(index) = output.committed.last().map(|entry| entry.index) {
-            self.driver(id).applied(index);
+        match self.node(id).slow_install {
+            Some(Some(_)) => self.node(id).waiting.extend(output.committed),
+            _ => self.apply_all(id, &output.committed),
         }
         for read in output.reads {
             let asked = self.truth.asked[&(id, read.token)];
@@ -392,6 +396,13 @@ impl Stage {
         self.messages.extend(output.messages);
         if let Some(task) = output.write {
             self.node(id).disk.0.borrow_mut().queue.push(task);
+        }
+    }
+
+    fn apply_all(&mut self, id: u64, entries: &[Entry]) {
+        entries.iter().for_each(|entry| self.apply(id, entry));
+        if let Some(entry) = entries.last() {
+            self.driver(id).applied(entry.index);
         }
     }
 
