@@ -253,7 +253,8 @@ impl<'a> ByteReader<'a> {
     /// Length-prefixed UTF-8 without control characters: it can be shown on a terminal as it is.
     pub fn line(&mut self, what: &'static str, bytes_max: usize) -> Result<&'a str, DecodeFault> {
         let text = self.text(what, bytes_max)?;
-        if text.chars().any(char::is_control) {
+        let is_plain = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if !is_plain && text.chars().any(char::is_control) {
             return Err(DecodeFault::NotText { what });
         }
         Ok(text)
