@@ -13,6 +13,10 @@ use proofmark_spec::form::{Fields, Slug, Value, read_one};
 use crate::consensus::log_store::LogStore;
 use crate::consensus::transport::PeerAddress;
 use crate::identity::NodeIdentity;
+use crate::limits::{
+    FETCH_RATE_BYTES, FETCH_RATE_BYTES_MAX, SNAPSHOT_INTERVAL_MS, SNAPSHOT_INTERVAL_MS_MAX,
+    SNAPSHOT_INTERVAL_MS_MIN, SNAPSHOT_LOG_BYTES, SNAPSHOT_LOG_BYTES_MAX,
+};
 
 /// A valid configuration. After this no value means "forgot".
 #[derive(Clone, Debug)]
@@ -24,7 +28,25 @@ pub struct Config {
     pub listen: Listen,
     /// Every replica, in ascending id; the same on all of them.
     pub nodes: Vec<NodeEntry>,
+    pub snapshots: SnapshotPlan,
+    /// Bytes a second that this replica gives to others that catch up, all together.
+    pub fetch_rate: u64,
     pub log_format: LogFormat,
+}
+
+/// When the state is made durable as a snapshot, so that the Raft log can be let go of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotPlan {
+    /// After so many bytes of the Raft log.
+    pub log_bytes: u64,
+    /// And after so many milliseconds in any case.
+    pub interval_ms: u64,
+}
+
+impl Default for SnapshotPlan {
+    fn default() -> Self {
+        Self { log_bytes: SNAPSHOT_LOG_BYTES, interval_ms: SNAPSHOT_INTERVAL_MS }
+    }
 }
 
 /// Where this replica listens.
@@ -64,6 +86,9 @@ impl Config {
             let nodes = fields.need("nodes", nodes);
             let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
             let log_format = fields.or("log_format", LogFormat::Text, |value| value.choice(&words));
+            let snapshots = fields.or("snapshots", SnapshotPlan::default(), snapshots);
+            let rate = |value: &Value<'_>| value.bytes(FETCH_RATE_BYTES_MAX);
+            let fetch_rate = fields.or("fetch_rate", FETCH_RATE_BYTES, rate);
             let listed = check_listed(&mut fields, node.as_deref(), nodes.as_deref());
             fields.finish();
             listed?;
@@ -73,6 +98,8 @@ impl Config {
                 data_dir: data_dir?.into(),
                 listen: listen?,
                 nodes: nodes?,
+                snapshots: snapshots?,
+                fetch_rate: fetch_rate?,
                 log_format: log_format?,
             })
         })
@@ -92,6 +119,10 @@ impl Config {
 
     pub fn tables_dir(&self) -> PathBuf {
         self.data_dir.join("tables")
+    }
+
+    pub fn snapshots_dir(&self) -> PathBuf {
+        self.data_dir.join("snapshots")
     }
 
     /// The recorder's durable memory of what this node cosigned last.
@@ -160,6 +191,19 @@ fn listen(value: &Value<'_>) -> Option<Listen> {
     let ports = [listen.http, listen.grpc, listen.peers].into_iter().filter(|at| at.port() > 0);
     value.check_unique(&ports.collect::<Vec<_>>())?;
     Some(listen)
+}
+
+fn snapshots(value: &Value<'_>) -> Option<SnapshotPlan> {
+    let mut fields = value.fields()?;
+    let plan = SnapshotPlan::default();
+    let bytes = |value: &Value<'_>| value.bytes(SNAPSHOT_LOG_BYTES_MAX);
+    let log_bytes = fields.or("log_bytes", plan.log_bytes, bytes);
+    let interval = |value: &Value<'_>| {
+        value.probe_duration(SNAPSHOT_INTERVAL_MS_MIN, SNAPSHOT_INTERVAL_MS_MAX)
+    };
+    let interval_ms = fields.or("interval", plan.interval_ms, interval);
+    fields.finish();
+    Some(SnapshotPlan { log_bytes: log_bytes?, interval_ms: interval_ms? })
 }
 
 fn socket_address(value: &Value<'_>) -> Option<SocketAddr> {

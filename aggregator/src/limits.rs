@@ -490,6 +490,45 @@ pub const FETCH_TICK_MS: u64 = 50;
 /// fetched again after a crash. Reached: fetching waits for the disk.
 pub const ADOPTED_BYTES_MAX: usize = 32 << 20;
 
+/// How often a replica looks whether a leader offers it a snapshot, in milliseconds.
+pub const OFFER_LOOK_MS: u64 = 500;
+
+/// How long after giving up on a snapshot the next offer is looked at, in milliseconds.
+pub const GAVE_UP_REST_MS: u64 = 5_000;
+
+/// Pieces served to peers at once. One more is told to come back; what is served waits for its turn
+/// by the configured rate.
+pub const FETCHES_SERVED_MAX: usize = 16;
+
+/// How long one piece may take, in milliseconds. Reached: another peer is asked.
+pub const FETCH_TIMEOUT_MS: u64 = 10_000;
+
+/// A snapshot is made when the Raft log has grown by the configured bytes since the last one; and
+/// by no less than this many times the last one's size, so that a large state is not written out
+/// more often than it is worth.
+pub const SNAPSHOT_LOG_FACTOR: u64 = 4;
+
+/// After one snapshot the next that a peer needs is made no sooner than this, in milliseconds.
+pub const SNAPSHOT_WANTED_GAP_MS: u64 = 5_000;
+
+/// Bytes of Raft log between two snapshots, unless configured. The log on disk is at most some three
+/// times that; a follower that lags by less needs no snapshot.
+pub const SNAPSHOT_LOG_BYTES: u64 = 64 << 20;
+/// What a configuration may ask for.
+pub const SNAPSHOT_LOG_BYTES_MAX: u64 = 4 << 30;
+
+/// Between two snapshots at the latest, in milliseconds, unless configured.
+pub const SNAPSHOT_INTERVAL_MS: u64 = 10 * 60 * 1_000;
+/// What a configuration may ask for.
+pub const SNAPSHOT_INTERVAL_MS_MIN: u64 = 1_000;
+/// See [`SNAPSHOT_INTERVAL_MS_MIN`].
+pub const SNAPSHOT_INTERVAL_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
+/// Bytes a second to peers that catch up, unless configured: a fraction of a gigabit network and of
+/// any disk, so that the majority's own work goes on. Ten gibibytes take five to six minutes.
+pub const FETCH_RATE_BYTES: u64 = 32 << 20;
+/// What a configuration may ask for.
+pub const FETCH_RATE_BYTES_MAX: u64 = 4 << 30;
+
 // ---- what must fit into what ----
 
 const _: () = {

@@ -2,6 +2,7 @@
 
 mod auditor;
 mod bad_input;
+mod catch_up;
 mod chaos;
 mod command_lines;
 mod end_to_end;

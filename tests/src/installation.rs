@@ -58,6 +58,8 @@ pub struct Replica {
 pub struct Installation {
     dir: TempDir,
     pub replicas: Vec<Replica>,
+    /// Lines that every replica's configuration has besides.
+    more: String,
 }
 
 /// A running agent.
@@ -96,7 +98,15 @@ impl Installation {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let seats = (1..).zip(seats);
         let replicas = seats.map(|(id, seat)| Replica::plan(dir.path(), id, seat)).collect();
-        Installation { dir, replicas }
+        Installation { dir, replicas, more: String::new() }
+    }
+
+    /// As [`Installation::start`], with these lines in every replica's configuration besides.
+    pub fn start_with(count: usize, more: &str) -> Installation {
+        let mut installation = Installation::plan((0..count).map(|_| Seat::loopback()).collect());
+        installation.more = more.to_owned();
+        installation.begin();
+        installation
     }
 
     /// Initialises and starts every replica, and waits until one leads.
@@ -130,13 +140,14 @@ impl Installation {
         });
         format!(
             "node: {}\norigin: proofmark.test/it\ndata_dir: {}\nlisten:\n  http: {}\n  grpc: {}\n  \
-             peers: {}\nnodes:\n{}log_format: text\n",
+             peers: {}\nnodes:\n{}log_format: text\n{}",
             replica.name,
             replica.data.display(),
             replica.http,
             replica.grpc,
             replica.peers,
-            nodes.collect::<String>()
+            nodes.collect::<String>(),
+            self.more
         )
     }
 
@@ -300,6 +311,11 @@ impl Replica {
     /// The process id of a running replica.
     pub fn pid(&self) -> u32 {
         self.running.as_ref().expect("it runs").id()
+    }
+
+    /// What a running replica logged so far.
+    pub fn log_text(&self) -> String {
+        self.running.as_ref().map(Program::log_text).unwrap_or_default()
     }
 
     pub fn evidence_dir(&self) -> PathBuf {

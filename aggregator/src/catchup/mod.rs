@@ -30,7 +30,7 @@ use crate::snapshot::Descriptor;
 pub use bucket::TokenBucket;
 pub use machine::CatchUp;
 pub use serve::{Shelf, Unavailable};
-pub use shell::{Answer, CatchUpHandle, CatchUpThread, Fetcher, RecorderEvidence};
+pub use shell::{Answer, CatchUpThread, Cluster, RecorderEvidence};
 
 /// What can be asked of a peer. Each is answered with one piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,8 @@
 //! The thread around the machine: its clock, its peers, the own recorder.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -9,12 +10,24 @@ use proofmark_evidence::{Hash, Leaf, Policy, Transition};
 
 use super::{Act, Ask, CatchUp, Event, Evidence, Missed, Offer, Piece};
 use crate::clock::Clock;
-use crate::limits::{ADOPTED_BYTES_MAX, FETCH_TICK_MS, FETCHES_UNDER_WAY_MAX};
+use crate::limits::{
+    ADOPTED_BYTES_MAX, FETCH_TICK_MS, FETCHES_UNDER_WAY_MAX, GAVE_UP_REST_MS, OFFER_LOOK_MS,
+};
 use crate::recorder::RecorderHandle;
 
-/// Carries an ask to a peer, without waiting.
-pub trait Fetcher: Send {
+/// The others, as the thread knows them.
+pub trait Cluster: Send {
+    /// The newest offer of a leader, if this replica still needs it.
+    fn offer(&mut self) -> Option<Offer>;
+
+    /// Who can be asked.
+    fn peers(&self) -> Vec<u64>;
+
+    /// Carries an ask to a peer, without waiting.
     fn fetch(&self, peer: u64, ask: Ask, answer: Answer);
+
+    /// All that the offer speaks of is durable here.
+    fn install(&mut self, offer: Offer);
 }
 
 /// Where the answer to one ask goes. Dropped without one, the answer is "lost".
@@ -31,8 +44,8 @@ impl Answer {
     fn give(&mut self, answer: Result<Piece, Missed>) {
         let Some(messages) = self.messages.take() else { return };
         let event = Event::Answered { request: self.request, answer };
-        // There is room for every answer that can be under way; without it, this one was lost, and
-        // whoever reads has ended.
+        // There is room for every answer that can be under way; without it, whoever reads has
+        // ended.
         let sent = messages.try_send(Message::Event(event));
         debug_assert!(!matches!(sent, Err(TrySendError::Full(_))), "answers are bounded by asks");
     }
@@ -46,80 +59,53 @@ impl Drop for Answer {
 
 enum Message {
     Event(Event),
-    /// Something lies in [`Told`].
-    Look,
-}
-
-/// What the thread is told from outside; the newest of each is all that matters.
-#[derive(Default)]
-struct Told {
-    offer: Option<Offer>,
-    peers: Option<Vec<u64>>,
-    stop: bool,
-}
-
-/// Tells a running catch-up. Clones share.
-#[derive(Clone)]
-pub struct CatchUpHandle {
-    told: Arc<Mutex<Told>>,
-    messages: SyncSender<Message>,
-}
-
-impl CatchUpHandle {
-    /// A leader offers a snapshot. A newer offer takes the place of one not looked at.
-    pub fn offer(&self, offer: Offer) {
-        self.tell(|told| told.offer = Some(offer));
-    }
-
-    /// Who can be asked from now on.
-    pub fn set_peers(&self, ids: Vec<u64>) {
-        self.tell(|told| told.peers = Some(ids));
-    }
-
-    fn tell(&self, change: impl FnOnce(&mut Told)) {
-        change(&mut lock(&self.told));
-        // A full channel wakes the thread as well.
-        let _ = self.messages.try_send(Message::Look);
-    }
+    /// Nothing but a reason to look whether to stop.
+    Wake,
 }
 
 /// The running thread. Stop it with [`CatchUpThread::stop`].
 pub struct CatchUpThread {
-    handle: CatchUpHandle,
+    stop: Arc<AtomicBool>,
+    messages: SyncSender<Message>,
     thread: JoinHandle<()>,
 }
 
 impl CatchUpThread {
-    /// `install` is called with each offer that may be installed now.
+    /// Looks for offers from now on, and does what they need.
     ///
     /// # Errors
     /// The system has no thread left.
     pub fn start(
         machine: CatchUp,
         evidence: RecorderEvidence,
-        fetcher: Box<dyn Fetcher>,
-        install: Box<dyn FnMut(Offer) + Send>,
+        cluster: Box<dyn Cluster>,
         clock: Clock,
     ) -> std::io::Result<CatchUpThread> {
-        // Answers, and the news that somebody told something.
-        let (messages, inbox) = sync_channel(FETCHES_UNDER_WAY_MAX + 8);
-        let told = Arc::default();
-        let handle = CatchUpHandle { told: Arc::clone(&told), messages: messages.clone() };
-        let worker = Worker { machine, evidence, fetcher, install, clock, messages, told };
+        // Answers, and the wish to stop.
+        let (messages, inbox) = sync_channel(FETCHES_UNDER_WAY_MAX + 1);
+        let stop = Arc::<AtomicBool>::default();
+        let answers = messages.clone();
+        let worker = Worker {
+            machine,
+            evidence,
+            cluster,
+            clock,
+            answers,
+            stop: Arc::clone(&stop),
+            resting_until_ms: 0,
+        };
         let thread = thread::Builder::new().name("catch-up".to_owned()).spawn(move || {
             let _guard = AbortOnPanic;
             worker.run(&inbox);
         })?;
-        Ok(CatchUpThread { handle, thread })
+        Ok(CatchUpThread { stop, messages, thread })
     }
 
-    pub fn handle(&self) -> CatchUpHandle {
-        self.handle.clone()
-    }
-
-    /// Ends after the step at hand. What was fetched stays on disk.
+    /// Ends after the step at hand. What was fetched stays on disk. Blocks.
     pub fn stop(self) {
-        self.handle.tell(|told| told.stop = true);
+        self.stop.store(true, SeqCst);
+        // A full channel wakes the thread as well.
+        let _ = self.messages.try_send(Message::Wake);
         self.thread.join().expect("a panic of this thread aborts the process");
     }
 }
@@ -127,38 +113,45 @@ impl CatchUpThread {
 struct Worker {
     machine: CatchUp,
     evidence: RecorderEvidence,
-    fetcher: Box<dyn Fetcher>,
-    install: Box<dyn FnMut(Offer) + Send>,
+    cluster: Box<dyn Cluster>,
     clock: Clock,
-    messages: SyncSender<Message>,
-    told: Arc<Mutex<Told>>,
+    answers: SyncSender<Message>,
+    stop: Arc<AtomicBool>,
+    /// After giving up; monotonic.
+    resting_until_ms: u64,
 }
 
 impl Worker {
     fn run(mut self, inbox: &Receiver<Message>) {
         loop {
-            let message = self.next_message(inbox);
-            let told = std::mem::take(&mut *lock(&self.told));
-            if told.stop {
+            let event = self.next_event(inbox);
+            if self.stop.load(SeqCst) {
                 return;
             }
-            if let Some(ids) = told.peers {
-                self.machine.set_peers(&ids);
+            let is_at_rest = event == Event::Ticked;
+            self.take(event);
+            if is_at_rest {
+                self.look_for_offer();
             }
-            if let Some(offer) = told.offer {
-                self.take(Event::Offered(offer));
-            }
-            self.take(message.unwrap_or(Event::Ticked));
         }
     }
 
-    /// Nothing but time passes while something is being fetched; else nothing at all.
-    fn next_message(&self, inbox: &Receiver<Message>) -> Option<Event> {
-        let wait = if self.machine.is_idle() { u64::from(u32::MAX) } else { FETCH_TICK_MS };
-        match inbox.recv_timeout(Duration::from_millis(wait)) {
-            Ok(Message::Event(event)) => Some(event),
-            Ok(Message::Look) | Err(RecvTimeoutError::Timeout) => None,
+    fn next_event(&self, inbox: &Receiver<Message>) -> Event {
+        let wait_ms = if self.machine.is_idle() { OFFER_LOOK_MS } else { FETCH_TICK_MS };
+        match inbox.recv_timeout(Duration::from_millis(wait_ms)) {
+            Ok(Message::Event(event)) => event,
+            Ok(Message::Wake) | Err(RecvTimeoutError::Timeout) => Event::Ticked,
             Err(RecvTimeoutError::Disconnected) => unreachable!("this thread holds a sender"),
+        }
+    }
+
+    fn look_for_offer(&mut self) {
+        if self.clock.monotonic_ms() < self.resting_until_ms {
+            return;
+        }
+        if let Some(offer) = self.cluster.offer() {
+            self.machine.set_peers(&self.cluster.peers());
+            self.take(Event::Offered(offer));
         }
     }
 
@@ -167,17 +160,18 @@ impl Worker {
         for act in self.machine.take(event, now_ms, &mut self.evidence) {
             match act {
                 Act::Ask { request, peer, ask } => {
-                    let answer = Answer { request, messages: Some(self.messages.clone()) };
-                    self.fetcher.fetch(peer, ask, answer);
+                    let answer = Answer { request, messages: Some(self.answers.clone()) };
+                    self.cluster.fetch(peer, ask, answer);
                 }
                 Act::Install(offer) => {
                     let index = offer.descriptor.position.index;
                     tracing::info!(index, "the snapshot and its evidence are here and proven");
-                    (self.install)(offer);
+                    self.cluster.install(offer);
                 }
                 Act::GaveUp { offer, why } => {
                     let index = offer.descriptor.position.index;
                     tracing::warn!(index, %why, "catch_up_gave_up: the leader will offer another");
+                    self.resting_until_ms = now_ms + GAVE_UP_REST_MS;
                 }
             }
         }
@@ -203,6 +197,10 @@ impl Evidence for RecorderEvidence {
         self.recorder.status().borrow().size.max(self.adopted)
     }
 
+    fn believed(&self) -> Option<(u64, Policy)> {
+        self.recorder.believed()
+    }
+
     fn has_root(&mut self, size: u64, root: Hash) -> bool {
         self.recorder.has_root(size, root)
     }
@@ -218,17 +216,9 @@ impl Evidence for RecorderEvidence {
         }
     }
 
-    fn believed(&self) -> Option<(u64, Policy)> {
-        self.recorder.believed()
-    }
-
     fn publish(&mut self, transitions: &[Transition], note: &str) -> bool {
         self.recorder.adopt_checkpoint(transitions, note)
     }
-}
-
-fn lock(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
-    told.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A thread that died would leave a replica that never catches up and looks as if it did.

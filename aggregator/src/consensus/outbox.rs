@@ -1,4 +1,5 @@
-//! The sending ends towards the other replicas: Raft's messages, and commands for the leader.
+//! The sending ends towards the other replicas: Raft's messages, commands for the leader, and asks
+//! for pieces of what one lacks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +9,11 @@ use raft::eraftpb::Message;
 use tokio::sync::mpsc;
 
 use super::inbox::{Proposal, message_bytes};
-use crate::limits::{PEER_QUEUE_BYTES_MAX, PEER_QUEUE_MESSAGES_MAX, PROPOSALS_MAX};
+use super::transport::FetchJob;
+use crate::catchup::{Answer, Ask};
+use crate::limits::{
+    FETCHES_UNDER_WAY_MAX, PEER_QUEUE_BYTES_MAX, PEER_QUEUE_MESSAGES_MAX, PROPOSALS_MAX,
+};
 
 /// One bounded queue of each kind for each peer. Never waits: a queue without room says so.
 #[derive(Clone, Default)]
@@ -20,12 +25,14 @@ struct PeerSenders {
     messages: mpsc::Sender<Message>,
     messages_bytes: Arc<AtomicUsize>,
     forwards: mpsc::Sender<Proposal>,
+    fetches: mpsc::Sender<FetchJob>,
 }
 
 /// What the transport takes out for one peer.
 pub(crate) struct PeerQueues {
     pub(crate) messages: MessageQueue,
     pub(crate) forwards: mpsc::Receiver<Proposal>,
+    pub(crate) fetches: mpsc::Receiver<FetchJob>,
 }
 
 /// Raft's messages for one peer; knows how many bytes wait.
@@ -74,6 +81,21 @@ impl PeerOutbox {
     }
 }
 
+impl PeerOutbox {
+    /// Who can be asked for pieces.
+    pub fn peers(&self) -> Vec<u64> {
+        self.peers.keys().copied().collect()
+    }
+
+    /// Queues an ask for a piece. Without room, or without such a peer, it is answered as lost.
+    pub fn fetch(&self, peer: u64, ask: Ask, answer: Answer) {
+        if let Some(senders) = self.peers.get(&peer) {
+            // A refused job is dropped, and its answer with it.
+            let _ = senders.fetches.try_send(FetchJob { ask, answer });
+        }
+    }
+}
+
 impl MessageQueue {
     /// The next message, or `None` when the replica has ended.
     pub(crate) async fn recv(&mut self) -> Option<Message> {
@@ -97,10 +119,12 @@ fn peer_queues() -> (PeerSenders, PeerQueues) {
     let (messages, messages_queue) = mpsc::channel(PEER_QUEUE_MESSAGES_MAX);
     // As many as there can be permits: it is the budget that is full first.
     let (forwards, forwards_queue) = mpsc::channel(PROPOSALS_MAX);
+    let (fetches, fetches_queue) = mpsc::channel(FETCHES_UNDER_WAY_MAX);
     let bytes = Arc::new(AtomicUsize::new(0));
     let queue = MessageQueue { queue: messages_queue, bytes: Arc::clone(&bytes) };
-    let outbox = PeerSenders { messages, messages_bytes: bytes, forwards };
-    (outbox, PeerQueues { messages: queue, forwards: forwards_queue })
+    let outbox = PeerSenders { messages, messages_bytes: bytes, forwards, fetches };
+    let (forwards, fetches) = (forwards_queue, fetches_queue);
+    (outbox, PeerQueues { messages: queue, forwards, fetches })
 }
 
 #[cfg(test)]

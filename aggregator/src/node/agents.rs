@@ -31,6 +31,13 @@ impl SharedAgents {
         Self { standings: Arc::new(RwLock::new(all.collect())) }
     }
 
+    /// Every agent, of a state that took the place of another.
+    pub fn replace(&self, state: &State) {
+        let all = state.agents().iter().map(|(name, agent)| (name.clone(), standing(agent)));
+        let mut standings = self.standings.write().unwrap_or_else(PoisonError::into_inner);
+        *standings = all.collect();
+    }
+
     /// The agents that `commands` may have changed.
     pub fn update(&self, state: &State, commands: &[Command]) {
         let touched: Vec<AgentName> = commands.iter().filter_map(agent_of).collect();

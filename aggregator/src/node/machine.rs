@@ -6,9 +6,12 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::agents::SharedAgents;
+use super::snapshots::{Order, SnapshotOrders};
 use super::spaced::Spaced;
+use super::state_source;
 use crate::clock::Clock;
 use crate::command::{Command, Entry, Reply};
+use crate::consensus::log_store::LogStore;
 use crate::consensus::{Applier, Membership, SnapshotMeta};
 use crate::ingest::SpecSnapshot;
 use crate::limits::{
@@ -16,6 +19,7 @@ use crate::limits::{
     VIEWS_PAUSE_MS_MAX,
 };
 use crate::recorder::{RecorderHandle, RecorderTask};
+use crate::snapshot::SnapshotStore;
 use crate::state::{Effect, State};
 use crate::tables::Tables;
 use crate::views::{StateView, build};
@@ -23,8 +27,9 @@ use crate::views::{StateView, build};
 /// The state, and everyone who is told what changed.
 pub struct Machine {
     state: State,
-    tables: Tables,
+    disk: MachineDisk,
     recorder: RecorderHandle,
+    orders: SnapshotOrders,
     agents: SharedAgents,
     views: watch::Sender<Arc<StateView>>,
     specs: watch::Sender<SpecSnapshot>,
@@ -34,6 +39,14 @@ pub struct Machine {
     viewing: Spaced,
     /// Something changed that readers have not been shown.
     are_views_old: bool,
+}
+
+/// Where the state is kept, and what it is kept beside.
+pub(super) struct MachineDisk {
+    pub(super) tables: Tables,
+    pub(super) snapshots: SnapshotStore,
+    /// Where the entries' terms are.
+    pub(super) raft_log: LogStore,
 }
 
 /// What others read of the machine.
@@ -46,10 +59,11 @@ pub struct MachineReaders {
 }
 
 impl Machine {
-    pub fn new(
+    pub(super) fn new(
         state: State,
-        tables: Tables,
+        disk: MachineDisk,
         recorder: RecorderHandle,
+        orders: SnapshotOrders,
         clock: Clock,
     ) -> (Machine, MachineReaders) {
         let agents = SharedAgents::of(&state);
@@ -65,8 +79,9 @@ impl Machine {
         };
         let machine = Machine {
             state,
-            tables,
+            disk,
             recorder,
+            orders,
             agents,
             views,
             specs,
@@ -129,11 +144,32 @@ impl Machine {
         // A crash here leaves evidence newer than the tables: the entries between are applied
         // again, and their leaves compared with those on disk.
         let rows = self.state.take_dirty_rows();
-        if let Err(why) = self.tables.save(rows, self.state.applied()) {
+        if let Err(why) = self.disk.tables.save(rows, self.state.applied()) {
             let slug = why.slug();
             tracing::warn!(slug, %why, "tables not saved; the next start replays more");
         }
         self.saving.done(begun_ms, self.clock.monotonic_ms());
+    }
+
+    /// The rows are taken here, between two entries; they are written elsewhere.
+    fn order_snapshot_when_due(&mut self, index: u64, entry_bytes: usize) {
+        let now_ms = self.clock.monotonic_ms();
+        if !self.orders.is_due_after(entry_bytes + ENTRY_OVERHEAD_BYTES, now_ms) {
+            return;
+        }
+        let position = self.disk.raft_log.position(index);
+        let (Some(position), Some(membership)) = (position, self.membership()) else { return };
+        let (leaf_count, rows) = (self.state.leaf_count(), self.state.rows());
+        self.orders.order(Order { position, membership, leaf_count, rows }, now_ms);
+    }
+
+    /// Everybody, of everything: the state is another one.
+    fn tell_all(&mut self) {
+        self.agents.replace(&self.state);
+        self.views.send_replace(Arc::new(build(&self.state)));
+        self.are_views_old = false;
+        self.specs.send_replace(spec_snapshot(&self.state));
+        self.has_genesis.send_replace(self.state.genesis().is_some());
     }
 
     fn save_when_due(&mut self) {
@@ -164,6 +200,7 @@ impl Applier for Machine {
             self.apply_entry(index, &entry)
         };
         self.save_when_due();
+        self.order_snapshot_when_due(index, data.len());
         replies
     }
 
@@ -173,15 +210,39 @@ impl Applier for Machine {
         (self.apply(index, context), None)
     }
 
-    /// Nothing here fetches a snapshot, so nobody can ask for this.
-    fn install(&mut self, snapshot: &SnapshotMeta) {
-        panic!("a snapshot at {} that was never fetched", snapshot.position.index);
+    /// The snapshot, the leaves it speaks of, and the Raft log that begins after it are durable. A
+    /// crash from here on, until the tables are saved: start-up loads this same snapshot.
+    fn install(&mut self, meta: &SnapshotMeta) {
+        let (index, begun_ms) = (meta.position.index, self.clock.monotonic_ms());
+        let snapshot = self.disk.snapshots.snapshot(index);
+        // Going on without it would leave a replica that applies entries to the wrong state.
+        let snapshot = snapshot.expect("the snapshot to be installed is whole and durable");
+        let state = state_source::load(&snapshot).expect("the snapshot to be installed is a state");
+        let (expected, got) = (state.leaf_count(), self.recorder.size());
+        assert!(got >= expected, "the snapshot speaks of {expected} leaves, here are {got}");
+        self.state = state;
+        self.orders.installed(snapshot.descriptor().bytes(), self.clock.monotonic_ms());
+        if let Err(why) = self.disk.tables.replace(self.state.rows(), index) {
+            let slug = why.slug();
+            tracing::warn!(slug, %why, "tables not saved; the next start loads the snapshot");
+        }
+        self.saving.done(begun_ms, self.clock.monotonic_ms());
+        if let Err(why) = self.disk.snapshots.prune(index) {
+            tracing::warn!(slug = why.slug(), %why, "older snapshots stay");
+        }
+        self.tell_all();
+        tracing::info!(index, leaves = expected, "the state is the snapshot's");
     }
 
+    /// No command of this version changes it: it is what the Raft log was made with.
     fn membership(&self) -> Option<Membership> {
-        None
+        let voters = self.disk.raft_log.first_voters().iter().copied();
+        Some(Membership::of_voters(voters))
     }
 }
+
+/// What the Raft log adds to an entry's data, near enough.
+const ENTRY_OVERHEAD_BYTES: usize = 32;
 
 /// Batches change views too, but a tick follows each second and shows them all at once.
 fn changes_views(command: &Command) -> bool {

@@ -6,6 +6,7 @@
 //! this module owns the threads and tasks.
 
 mod agents;
+mod catch_up;
 mod duties;
 mod hand_over;
 mod init;
@@ -15,7 +16,9 @@ mod rooms;
 mod scrub;
 mod seal_watch;
 mod servers;
+mod snapshots;
 mod spaced;
+mod state_source;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,6 +28,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::catchup::CatchUpThread;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::consensus::{Consensus, ConsensusHandle, ConsensusStatus, Role};
@@ -38,6 +42,7 @@ use machine::Machine;
 use rooms::Rooms;
 use scrub::Scrub;
 use servers::{Doors, Handed};
+use snapshots::SnapshotMaker;
 
 /// Why a replica does not start. The operator must act; nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +88,8 @@ pub struct Node {
     consensus: Consensus<Machine>,
     recorder: Recorder,
     scrub: Scrub,
+    catch_up: CatchUpThread,
+    snapshots: SnapshotMaker,
     stop_doors: watch::Sender<bool>,
     stop_peers: watch::Sender<bool>,
     doors: JoinSet<()>,
@@ -109,6 +116,8 @@ impl Node {
             consensus: rooms.consensus,
             recorder: rooms.recorder,
             scrub: rooms.scrub,
+            catch_up: rooms.catch_up,
+            snapshots: rooms.snapshots,
             stop_doors,
             stop_peers,
             doors,
@@ -148,9 +157,13 @@ impl Node {
         let _ = self.stop_peers.send(true);
         drained("peers", self.peers).await;
         let (consensus, recorder, scrub) = (self.consensus, self.recorder, self.scrub);
+        let (catch_up, snapshots) = (self.catch_up, self.snapshots);
         let writes = tokio::task::spawn_blocking(move || {
             scrub.stop();
+            catch_up.stop();
             consensus.stop().save();
+            // The machine is gone, and with it whoever orders.
+            snapshots.stop();
             recorder.stop();
         });
         let limit_ms = DRAIN_WRITES_MS_MAX;

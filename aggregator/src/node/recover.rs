@@ -1,11 +1,14 @@
 //! What the disk holds, opened in the order in which it is believed: identity, Raft log, evidence,
-//! tables. Recovery is the normal path: every start goes through here.
+//! snapshots, tables. Recovery is the normal path: every start goes through here.
+
+use std::sync::Arc;
 
 use proofmark_evidence::LogWriter;
 
 use super::NodeFault;
 use super::init::trace_of_run;
 use super::machine::Machine;
+use super::state_source::{Beside, Found};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::consensus::driver::DriverConfig;
@@ -13,16 +16,17 @@ use crate::consensus::log_store::{LogIdentity, LogStore};
 use crate::consensus::storage;
 use crate::consensus::{Applier as _, Membership};
 use crate::identity::{IdentityFault, NodeIdentity};
-use crate::limits::LOG_TAIL_BYTES_MAX;
-use crate::recorder::can_resume;
+use crate::limits::{LOG_FILE_BYTES, LOG_TAIL_BYTES_MAX};
+use crate::snapshot::{DiskFiles, SnapshotStore};
 use crate::state::State;
-use crate::tables::{LoadedRows, Tables, TablesFault};
+use crate::tables::{Tables, TablesFault};
 
 pub(super) struct Recovered {
     pub(super) identity: NodeIdentity,
     pub(super) log: (LogStore, storage::RecoveredLog),
     pub(super) state: State,
     pub(super) tables: Tables,
+    pub(super) snapshots: SnapshotStore,
     pub(super) writer: LogWriter,
 }
 
@@ -38,12 +42,19 @@ pub(super) fn open(config: &Config) -> Result<Recovered, NodeFault> {
     let tables = Tables::open(&config.tables_dir());
     let (tables, rows) = tables.map_err(|why| tables_fault(&dir, &why))?;
     let own = LogIdentity { log_id: identity.log_id().0, node_id: identity.node_id };
-    let log =
-        LogStore::open(&config.raft_dir(), own).map_err(|why| NodeFault::room("raft_log")(&why))?;
+    // Whole files are let go of: they should not be larger than what is let go of at once.
+    let file_bytes = LOG_FILE_BYTES.min(config.snapshots.log_bytes);
+    let log = LogStore::open_sized(&config.raft_dir(), own, file_bytes);
+    let mut log = log.map_err(|why| NodeFault::room("raft_log")(&why))?;
     let writer =
         LogWriter::open(&config.evidence_dir()).map_err(|why| NodeFault::room("evidence")(&why))?;
-    let (state, tables) = state(config, tables, rows, &writer)?;
-    Ok(Recovered { identity, log, state, tables, writer })
+    let files = DiskFiles::open(config.snapshots_dir());
+    let files = files.map_err(|why| NodeFault::room("snapshot_disk")(&why))?;
+    let snapshots = SnapshotStore::open(Arc::new(files));
+    let snapshots = snapshots.map_err(|why| NodeFault::room("snapshot")(&why))?;
+    let beside = Beside { config, log: &mut log, writer: &writer, snapshots: &snapshots };
+    let Found { state, tables } = beside.find(tables, rows)?;
+    Ok(Recovered { identity, log, state, tables, snapshots, writer })
 }
 
 /// `init` helps a directory in which nothing ran, and no other.
@@ -80,36 +91,6 @@ fn tables_fault(dir: &str, why: &TablesFault) -> NodeFault {
         }
         other => NodeFault::room("tables")(other),
     }
-}
-
-/// The saved state, if it can be believed beside the evidence; else none, and all is replayed.
-fn state(
-    config: &Config,
-    tables: Tables,
-    rows: Option<LoadedRows>,
-    writer: &LogWriter,
-) -> Result<(State, Tables), NodeFault> {
-    let Some(rows) = rows else { return Ok((State::new(), tables)) };
-    let applied = rows.applied_index;
-    let why = match State::from_rows(rows.rows) {
-        Ok(state) if state.applied() == applied && can_resume(&state, writer, &tables.index()) => {
-            tracing::info!(applied, leaves = state.leaf_count(), "state loaded from its tables");
-            return Ok((state, tables));
-        }
-        // Tables are saved after the evidence: this disk lost files, or an old copy came back.
-        Ok(state) => format!(
-            "expected tables at {applied} not ahead of {} leaves on disk, got {} leaves at {}",
-            writer.size(),
-            state.leaf_count(),
-            state.applied()
-        ),
-        Err(why) => why.to_string(),
-    };
-    tracing::warn!(%why, "tables set aside; the state is rebuilt from the Raft log");
-    drop(tables);
-    let tables = Tables::start_over(&config.tables_dir(), &why)
-        .map_err(|why| NodeFault::room("tables")(&why))?;
-    Ok((State::new(), tables))
 }
 
 /// Elections need different timeouts on different nodes and nothing more.

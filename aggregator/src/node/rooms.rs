@@ -1,6 +1,7 @@
 //! The rooms that have threads, built from the disk outwards: recorder, machine, consensus; and
 //! what others read of them.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use proofmark_evidence::{DirSource, LogWriter};
@@ -8,16 +9,19 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::catch_up;
 use super::duties::Duties;
-use super::machine::{Machine, MachineReaders};
+use super::machine::{Machine, MachineDisk, MachineReaders};
 use super::recover::{self, Recovered};
 use super::scrub::Scrub;
+use super::snapshots::{self, SnapshotMaker, SnapshotWish};
 use super::{NodeFault, raised};
+use crate::catchup::{CatchUpThread, Shelf};
 use crate::clock::Clock;
 use crate::command::Command;
 use crate::config::Config;
 use crate::consensus::log_store::LogStore;
-use crate::consensus::transport::{PeerTls, Transport, TransportConfig};
+use crate::consensus::transport::{FetchDesk, PeerTls, Transport, TransportConfig};
 use crate::consensus::{Consensus, ConsensusHandle, PeerOutbox};
 use crate::identity::NodeIdentity;
 use crate::limits::PROPOSALS_OF_RECORDER_MAX;
@@ -31,6 +35,8 @@ pub(super) struct Rooms {
     pub(super) consensus: Consensus<Machine>,
     pub(super) recorder: Recorder,
     pub(super) scrub: Scrub,
+    pub(super) catch_up: CatchUpThread,
+    pub(super) snapshots: SnapshotMaker,
     pub(super) readers: MachineReaders,
     pub(super) views: ViewsReader,
     pub(super) raft_log: LogStore,
@@ -41,6 +47,8 @@ pub(super) struct Rooms {
 /// The part that talks to the other replicas, before it runs.
 pub(super) struct Meeting {
     transport: Transport,
+    desk: FetchDesk,
+    wish: SnapshotWish,
     duties: Duties,
     /// What the recorder wants proposed.
     proposed: mpsc::Receiver<Command>,
@@ -52,7 +60,7 @@ impl Rooms {
         disk: Recovered,
         clock: Clock,
     ) -> Result<(Rooms, Meeting), NodeFault> {
-        let Recovered { identity, log, state, tables, writer } = disk;
+        let Recovered { identity, log, state, tables, snapshots: store, writer } = disk;
         let identity = Arc::new(identity);
         let (transport, outbox) = transport(config, &identity)?;
         let (index, raft_log) = (tables.index(), log.0.clone());
@@ -60,10 +68,27 @@ impl Rooms {
         let (proposals, proposed) = mpsc::channel(PROPOSALS_OF_RECORDER_MAX);
         let parts = recorder_parts(config, &identity, writer, &shared, proposals);
         let recorder = Recorder::start(parts).map_err(|why| NodeFault::room("recorder")(&why))?;
-        let (machine, readers) = Machine::new(state, tables, recorder.handle(), clock.clone());
+        let (orders, snapshot_desk) = snapshots::orders(config.snapshots, clock.monotonic_ms());
+        let wish = snapshot_desk.wish();
+        let machine_disk =
+            MachineDisk { tables, snapshots: store.clone(), raft_log: raft_log.clone() };
+        let (machine, readers) =
+            Machine::new(state, machine_disk, recorder.handle(), orders, clock.clone());
         let driver = recover::driver_config(&identity, &machine, &log.1, &clock);
-        let consensus = Consensus::start(&driver, log, machine, outbox, clock.clone())
+        let consensus = Consensus::start(&driver, log, machine, outbox.clone(), clock.clone())
             .map_err(|why| NodeFault::room("consensus")(&why))?;
+        let (recorded, handle) = (recorder.handle(), consensus.handle());
+        let (log_id, now) = (identity.log_id(), clock.clone());
+        let catch_up = catch_up::start(
+            &identity,
+            store.clone(),
+            recorded.clone(),
+            handle.clone(),
+            (outbox, now.clone()),
+        )?;
+        let shelf = Shelf::new(store.clone(), config.evidence_dir(), recorded.published());
+        let desk = FetchDesk::new(shelf, config.fetch_rate, now);
+        let snapshots = snapshot_desk.start(log_id, store, recorded, handle)?;
         let (scrub, scrubbed) = Scrub::start(
             config.evidence_dir(),
             &identity.policy,
@@ -80,10 +105,21 @@ impl Rooms {
             diverged: shared.health.diverged(),
             scrubbed,
         };
-        let rooms =
-            Rooms { identity, consensus, recorder, scrub, readers, views, raft_log, index, clock };
+        let rooms = Rooms {
+            identity,
+            consensus,
+            recorder,
+            scrub,
+            catch_up,
+            snapshots,
+            readers,
+            views,
+            raft_log,
+            index,
+            clock,
+        };
         let duties = Duties::new(&rooms);
-        Ok((rooms, Meeting { transport, duties, proposed }))
+        Ok((rooms, Meeting { transport, desk, wish, duties, proposed }))
     }
 }
 
@@ -96,9 +132,29 @@ impl Meeting {
         stop: watch::Receiver<bool>,
     ) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
-        tasks.spawn(self.transport.run(handle, listener, raised(stop.clone())));
+        tasks.spawn(wish_snapshots(handle.clone(), self.wish, raised(stop.clone())));
+        tasks.spawn(self.transport.run(handle, self.desk, listener, raised(stop.clone())));
         tasks.spawn(self.duties.run(self.proposed, stop));
         tasks
+    }
+}
+
+/// A peer needs a snapshot and the newest would not do: the apply thread makes another.
+async fn wish_snapshots(
+    handle: ConsensusHandle,
+    wish: SnapshotWish,
+    stopped: impl Future<Output = ()>,
+) {
+    let mut wanted = handle.snapshot_wanted();
+    let mut stopped = std::pin::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return,
+            changed = wanted.changed() => match changed {
+                Ok(()) => wish.want(),
+                Err(_) => return, // this replica is ending
+            },
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod init;
 mod scrub;
+mod snapshots;
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,8 +11,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::command::{Command, Reply};
-use crate::config::{Listen, LogFormat, NodeEntry};
+use crate::config::{Listen, LogFormat, NodeEntry, SnapshotPlan};
 use crate::consensus::ProposalOutcome;
+use crate::limits::FETCH_RATE_BYTES;
 use crate::views::Views;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,6 +41,8 @@ impl Place {
                 grpc: unused.clone(),
                 peers: unused,
             }],
+            snapshots: SnapshotPlan::default(),
+            fetch_rate: FETCH_RATE_BYTES,
             log_format: LogFormat::Text,
         }
     }

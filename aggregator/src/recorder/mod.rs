@@ -203,6 +203,12 @@ impl RecorderHandle {
         wait.recv().unwrap_or(false)
     }
 
+    /// Leaves appended once everything queued before is carried out, all of them durable. Blocks.
+    pub fn size(&self) -> u64 {
+        self.sync();
+        self.status.borrow().size
+    }
+
     pub fn status(&self) -> watch::Receiver<RecorderStatus> {
         self.status.clone()
     }

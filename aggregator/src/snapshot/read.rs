@@ -45,6 +45,11 @@ impl Snapshot {
         Ok(Snapshot { files, name, head, descriptor })
     }
 
+    /// The file's name in its directory.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub fn about(&self) -> &About {
         &self.head.about
     }

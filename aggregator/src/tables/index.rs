@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proofmark_evidence::{
-    AgentName, BatchSpan, ByteReader, ByteWriter, LogReader, ReaderFault, ResultId,
+    AgentName, BatchSpan, ByteReader, ByteWriter, Leaf, LogFile, LogReader, ReaderFault, ResultId,
+    SourceFault, TILE_WIDTH, TileSource, parse_entries, read_at_least, width_at,
 };
 
 use super::manifest::IndexMark;
@@ -14,6 +15,10 @@ use super::{TablesFault, guarded, sealed};
 pub enum RebuildFault {
     #[error(transparent)]
     Evidence(#[from] ReaderFault),
+    #[error(transparent)]
+    Source(#[from] SourceFault),
+    #[error("{path}: {why}")]
+    Bundle { path: String, why: String },
     #[error(transparent)]
     Tables(#[from] TablesFault),
 }
@@ -81,6 +86,24 @@ impl ResultIndex {
         for published in reader.leaves(self.covered()..reader.size()) {
             let published = published?;
             self.take_leaf(published.index, BatchSpan::of(&published.leaf).as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Takes all durable leaves below `size` that it does not know yet, published or not. The caller
+    /// has the log's writer, which has read them back and hashed them.
+    pub fn rebuild_from(&self, source: &dyn TileSource, size: u64) -> Result<(), RebuildFault> {
+        for bundle in self.covered() / TILE_WIDTH..size.div_ceil(TILE_WIDTH) {
+            let file = LogFile::Entries { index: bundle, width: width_at(0, bundle, size) };
+            let (file, bytes) = read_at_least(source, file)?;
+            let LogFile::Entries { width, .. } = file else { continue };
+            let path = || file.path();
+            let damaged = |why: String| RebuildFault::Bundle { path: path(), why };
+            let leaves = parse_entries(&bytes, width).map_err(|why| damaged(why.to_string()))?;
+            for (index, bytes) in (bundle * TILE_WIDTH..size).zip(leaves) {
+                let leaf = Leaf::parse(bytes).map_err(|why| damaged(why.to_string()))?;
+                self.take_leaf(index, BatchSpan::of(&leaf).as_ref())?;
+            }
         }
         Ok(())
     }

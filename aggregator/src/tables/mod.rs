@@ -141,6 +141,28 @@ impl Tables {
         saved
     }
 
+    /// As [`Tables::save`], for a state that has nothing to do with the one saved before: these rows
+    /// (by ascending key) and no others. A crash leaves the former save or this one, or tables that
+    /// do not match and are moved aside.
+    ///
+    /// # Errors
+    /// As [`Tables::save`].
+    pub fn replace(
+        &mut self,
+        rows: Vec<(Vec<u8>, Vec<u8>)>,
+        applied_index: u64,
+    ) -> Result<(), TablesFault> {
+        let known = guarded(|| self.rows.iter().keys().map(|key| Ok(key?.to_vec())).collect());
+        let known: Vec<Vec<u8>> = known.inspect_err(|_| self.is_broken = true)?;
+        let is_gone = |key: &Vec<u8>| {
+            key != MANIFEST_KEY && rows.binary_search_by(|(one, _)| one.cmp(key)).is_err()
+        };
+        let gone: Vec<RowChange> =
+            known.into_iter().filter(is_gone).map(|key| (key, None)).collect();
+        let kept = rows.into_iter().map(|(key, value)| (key, Some(value)));
+        self.save(gone.into_iter().chain(kept).collect(), applied_index)
+    }
+
     fn save_unguarded(&mut self, rows: Vec<RowChange>, applied: u64) -> Result<(), TablesFault> {
         let mut manifest = self.manifest.clone();
         manifest.applied_index = applied;

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use proofmark_agent::JoinToken;
 use proofmark_agent::identity::Identity;
-use proofmark_aggregator::config::{Config, Listen, LogFormat, NodeEntry};
+use proofmark_aggregator::config::{Config, Listen, LogFormat, NodeEntry, SnapshotPlan};
 use proofmark_aggregator::identity::NodeIdentity;
+use proofmark_aggregator::limits::FETCH_RATE_BYTES;
 use proofmark_evidence::{AgentName, Origin};
 
 use crate::args::{OperatorAccess, Up};
@@ -52,6 +53,8 @@ impl Layout {
                     peers: nth(up.peers, id)?,
                 },
                 nodes: nodes.clone(),
+                snapshots: SnapshotPlan::default(),
+                fetch_rate: FETCH_RATE_BYTES,
                 log_format: LogFormat::Text,
             })
         };

@@ -152,10 +152,19 @@ impl LogStore {
 
     /// Opens a log made by [`LogStore::create`], whatever a crash left in its last record.
     pub fn open(dir: &Path, identity: LogIdentity) -> Result<(Self, RecoveredLog), LogStoreFault> {
+        Self::open_sized(dir, identity, LOG_FILE_BYTES)
+    }
+
+    /// As [`LogStore::open`], with files of another size than `LOG_FILE_BYTES`.
+    pub fn open_sized(
+        dir: &Path,
+        identity: LogIdentity,
+        bytes_per_file: u64,
+    ) -> Result<(Self, RecoveredLog), LogStoreFault> {
         if !dir.is_dir() {
             return Err(LogStoreFault::Missing { dir: dir.display().to_string() });
         }
-        Self::open_on(Arc::new(DirFiles::new(dir)), identity, LOG_FILE_BYTES)
+        Self::open_on(Arc::new(DirFiles::new(dir)), identity, bytes_per_file)
     }
 
     /// As [`LogStore::open`], on any disk. Full files are followed by new ones.

@@ -23,6 +23,7 @@ use super::super::convert;
 use super::super::handle::ConsensusHandle;
 use super::super::inbox::{Proposal, message_bytes};
 use super::super::outbox::{MessageQueue, PeerQueues};
+use super::fetch::fetch_pieces;
 use super::{PeerAddress, TransportConfig, closing, hello};
 use crate::limits::{
     ENTRY_COMMANDS_MAX, FORWARD_BYTES_MAX, FORWARD_TIMEOUT_MS, MESSAGE_ENTRIES_BYTES_MAX,
@@ -76,15 +77,16 @@ impl Dialer {
         }
     }
 
-    /// Both conversations over one connection; the first that ends, ends both.
+    /// All conversations over one connection; the first that ends, ends all.
     async fn talk(&self, channel: Channel, queues: &mut PeerQueues) {
         let client = PeerClient::new(channel)
             .max_decoding_message_size(PEER_RPC_BYTES_MAX)
             .max_encoding_message_size(PEER_RPC_BYTES_MAX);
-        let PeerQueues { messages, forwards } = queues;
+        let PeerQueues { messages, forwards, fetches } = queues;
         tokio::select! {
             () = self.stream_messages(client.clone(), messages) => {}
-            () = self.forward_commands(client, forwards) => {}
+            () = self.forward_commands(client.clone(), forwards) => {}
+            () = fetch_pieces(&self.hello, client, fetches) => {}
         }
     }
 
@@ -169,16 +171,18 @@ fn answer(proposals: Vec<Proposal>, outcomes: &[Bytes]) {
 }
 
 /// Nobody is connected: commands for this peer are refused at once, so that their owners look for
-/// another leader. Messages stay in their queue; old ones do no harm.
+/// another leader, and asks are lost. Messages stay in their queue; old ones do no harm.
 async fn refuse_while(queues: &mut PeerQueues, wait: Duration) {
-    let refuse = async {
-        while let Some(proposal) = queues.forwards.recv().await {
+    let PeerQueues { forwards, fetches, .. } = queues;
+    let refuse_forwards = async {
+        while let Some(proposal) = forwards.recv().await {
             proposal.answer(ProposalOutcome::Busy { retry_after_ms: NO_LEADER_RETRY_MS });
         }
     };
+    let lose_fetches = async { while fetches.recv().await.is_some() {} };
     // A closed queue ends `refuse` early: then nothing is left to dial for, and waiting is right.
     let _ = tokio::time::timeout(wait, async {
-        refuse.await;
+        tokio::join!(refuse_forwards, lose_fetches);
         std::future::pending::<()>().await;
     })
     .await;

@@ -8,6 +8,7 @@
 //! cluster, listed in the configuration. What it sends is converted and guarded all the same.
 
 mod client;
+mod fetch;
 mod incoming;
 mod server;
 
@@ -23,6 +24,9 @@ use tokio::task::JoinSet;
 
 use super::handle::ConsensusHandle;
 use super::outbox::{PeerOutbox, PeerQueues};
+
+pub use fetch::FetchDesk;
+pub(crate) use fetch::FetchJob;
 
 /// Another replica, and where it listens for its peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +72,7 @@ impl Transport {
     pub async fn run(
         mut self,
         handle: ConsensusHandle,
+        desk: FetchDesk,
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) {
@@ -79,7 +84,7 @@ impl Transport {
                 tasks.spawn(dialer.run(queues, closed.clone()));
             }
         }
-        tasks.spawn(server::serve(self.config, handle, listener, closed));
+        tasks.spawn(server::serve(self.config, (handle, desk), listener, closed));
         shutdown.await;
         // The tasks hold receivers of their own: this send reaches all of them.
         let _ = closing.send(true);

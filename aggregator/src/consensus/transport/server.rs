@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use proofmark_proto::peer_server::{Peer, PeerServer};
 use proofmark_proto::{
-    ForwardReply, ForwardRequest, PROTOCOL, PeerHello, RaftMessage, RaftMessages, RaftStreamEnd,
+    FetchReply, FetchRequest, ForwardReply, ForwardRequest, PROTOCOL, PeerHello, RaftMessage,
+    RaftMessages, RaftStreamEnd,
 };
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -14,6 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::super::handle::ConsensusHandle;
 use super::super::{ProposalOutcome, convert};
+use super::fetch::FetchDesk;
 use super::{TransportConfig, closing, incoming};
 use crate::command::Command;
 use crate::identity::Role;
@@ -25,13 +27,13 @@ use crate::limits::{
 /// Serves peers until the transport closes.
 pub(super) async fn serve(
     config: TransportConfig,
-    handle: ConsensusHandle,
+    (handle, desk): (ConsensusHandle, FetchDesk),
     listener: TcpListener,
     closed: watch::Receiver<bool>,
 ) {
     let (accepted, connections) = incoming::queue();
     let tls = config.tls.server.clone();
-    let service = PeerServer::new(Service { config, handle, closed: closed.clone() })
+    let service = PeerServer::new(Service { config, handle, desk, closed: closed.clone() })
         .max_decoding_message_size(PEER_RPC_BYTES_MAX)
         .max_encoding_message_size(PEER_RPC_BYTES_MAX);
     let server = limited_server().add_service(service);
@@ -54,10 +56,12 @@ fn limited_server() -> Server {
         .http2_keepalive_timeout(Some(Duration::from_millis(PEER_TIMEOUT_MS)))
 }
 
-/// Takes Raft messages for this replica's inbox, and commands for it to propose.
+/// Takes Raft messages for this replica's inbox, commands for it to propose, and asks for pieces of
+/// what it has.
 struct Service {
     config: TransportConfig,
     handle: ConsensusHandle,
+    desk: FetchDesk,
     closed: watch::Receiver<bool>,
 }
 
@@ -90,6 +94,13 @@ impl Peer for Service {
             .await
             .map_err(|_| Status::deadline_exceeded("forward_timeout: not committed in time"))?;
         Ok(Response::new(ForwardReply { outcomes }))
+    }
+
+    async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<FetchReply>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        self.check_hello(caller, request.from.as_ref())?;
+        Ok(Response::new(self.desk.serve(&request).await?))
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::catchup::Shelf;
 use crate::clock::Clock;
 use crate::command::{Command, Reply};
 use crate::consensus::driver::{ChangeRefused, DriverConfig, PeerProgress};
@@ -18,6 +19,7 @@ use crate::consensus::{
 };
 use crate::identity::{ClusterPlan, NodeIdentity, NodePlan};
 use crate::limits::LOG_TAIL_BYTES_MAX;
+use crate::snapshot::{DiskFiles, SnapshotStore};
 
 /// Counts commands; keeps every entry's bytes; agrees to one change of the membership.
 struct Journal(Vec<Vec<u8>>, Membership);
@@ -111,10 +113,18 @@ impl Cluster {
         let consensus = Consensus::start(&config, log, journal, outbox, Clock::system()).unwrap();
         let (shutdown, stopped) = oneshot::channel();
         let stopped = async { drop(stopped.await) };
-        let run = transport.run(consensus.handle(), listener, stopped);
+        let run = transport.run(consensus.handle(), self.desk(node), listener, stopped);
         #[expect(clippy::disallowed_methods, reason = "the node owns and awaits it")]
         let transport = tokio::spawn(run);
         Node { consensus, transport, shutdown }
+    }
+
+    /// An empty shelf.
+    fn desk(&self, node: usize) -> FetchDesk {
+        let dir = self.dir.path().join(format!("snapshots-{node}"));
+        let store = SnapshotStore::open(Arc::new(DiskFiles::open(&dir).unwrap())).unwrap();
+        let (_, published) = watch::channel("".into());
+        FetchDesk::new(Shelf::new(store, dir, published), 1 << 20, Clock::system())
     }
 
     fn transport_config(&self, node: usize) -> TransportConfig {

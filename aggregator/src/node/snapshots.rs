@@ -1,0 +1,248 @@
+//! When a snapshot is made, and what is let go of after it.
+//!
+//! The apply thread says when, and gives the rows as they are after an entry; a thread of its own
+//! makes them durable, so that applying goes on meanwhile. The Raft log is then let go of up to the
+//! older of the snapshots that are kept: one damaged snapshot costs nothing, and a follower that
+//! lags by less than one needs none.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use proofmark_evidence::Hash;
+
+use super::NodeFault;
+use crate::config::SnapshotPlan;
+use crate::consensus::{ConsensusHandle, Membership, Position, SnapshotMeta};
+use crate::limits::{SNAPSHOT_LOG_FACTOR, SNAPSHOT_WANTED_GAP_MS};
+use crate::recorder::RecorderHandle;
+use crate::snapshot::{About, RowBytes, Snapshot, SnapshotFault, SnapshotStore};
+
+/// A state to be made durable.
+pub(super) struct Order {
+    pub(super) position: Position,
+    pub(super) membership: Membership,
+    pub(super) leaf_count: u64,
+    pub(super) rows: Vec<RowBytes>,
+}
+
+/// What both sides know.
+#[derive(Default)]
+struct Shared {
+    /// An order is being carried out.
+    is_busy: AtomicBool,
+    /// A peer needs a newer one than there is.
+    is_wanted: AtomicBool,
+    /// Bytes of the newest snapshot.
+    bytes: AtomicU64,
+}
+
+/// The apply thread's side: counts what was applied, and orders.
+pub struct SnapshotOrders {
+    plan: SnapshotPlan,
+    orders: SyncSender<Order>,
+    shared: Arc<Shared>,
+    /// Bytes of the entries applied since the newest order.
+    log_bytes: u64,
+    ordered_at_ms: u64,
+}
+
+/// The other side, before its thread runs.
+pub(super) struct SnapshotDesk {
+    orders: Receiver<Order>,
+    shared: Arc<Shared>,
+}
+
+/// Says that a peer needs a snapshot. Clones share.
+#[derive(Clone)]
+pub(super) struct SnapshotWish(Arc<Shared>);
+
+impl SnapshotWish {
+    pub(super) fn want(&self) {
+        self.0.is_wanted.store(true, SeqCst);
+    }
+}
+
+/// Both sides.
+pub(super) fn orders(plan: SnapshotPlan, now_ms: u64) -> (SnapshotOrders, SnapshotDesk) {
+    let (sender, orders) = sync_channel(1);
+    let shared = Arc::<Shared>::default();
+    let desk = SnapshotDesk { orders, shared: Arc::clone(&shared) };
+    let (log_bytes, ordered_at_ms) = (0, now_ms);
+    (SnapshotOrders { plan, orders: sender, shared, log_bytes, ordered_at_ms }, desk)
+}
+
+impl SnapshotOrders {
+    /// An entry of so many bytes was applied. Whether a snapshot is due after it.
+    pub(super) fn is_due_after(&mut self, entry_bytes: usize, now_ms: u64) -> bool {
+        self.log_bytes += entry_bytes as u64;
+        if self.shared.is_busy.load(SeqCst) {
+            return false;
+        }
+        let age_ms = now_ms.saturating_sub(self.ordered_at_ms);
+        let is_wanted = self.shared.is_wanted.load(SeqCst) && age_ms >= SNAPSHOT_WANTED_GAP_MS;
+        // A large state is not written out for every few entries.
+        let worth = self.shared.bytes.load(SeqCst).saturating_mul(SNAPSHOT_LOG_FACTOR);
+        let is_much = self.log_bytes >= self.plan.log_bytes.max(worth);
+        is_wanted || is_much || age_ms >= self.plan.interval_ms
+    }
+
+    pub(super) fn order(&mut self, order: Order, now_ms: u64) {
+        self.shared.is_busy.store(true, SeqCst);
+        self.shared.is_wanted.store(false, SeqCst);
+        (self.log_bytes, self.ordered_at_ms) = (0, now_ms);
+        // Without a thread on the other side this replica is ending.
+        let _ = self.orders.try_send(order);
+    }
+
+    /// The state became a snapshot from elsewhere.
+    pub(super) fn installed(&mut self, bytes: u64, now_ms: u64) {
+        self.shared.bytes.store(bytes, SeqCst);
+        (self.log_bytes, self.ordered_at_ms) = (0, now_ms);
+    }
+}
+
+/// The running thread. It ends when the apply thread's side is gone.
+pub(super) struct SnapshotMaker {
+    thread: JoinHandle<()>,
+}
+
+impl SnapshotDesk {
+    pub(super) fn wish(&self) -> SnapshotWish {
+        SnapshotWish(Arc::clone(&self.shared))
+    }
+
+    /// Tells consensus of the newest snapshot there is, and takes orders from then on.
+    ///
+    /// # Errors
+    /// There is no thread.
+    pub(super) fn start(
+        self,
+        log_id: Hash,
+        store: SnapshotStore,
+        recorder: RecorderHandle,
+        consensus: ConsensusHandle,
+    ) -> Result<SnapshotMaker, NodeFault> {
+        let SnapshotDesk { orders, shared } = self;
+        let worker = Worker { log_id, store, recorder, consensus, shared };
+        worker.tell_newest();
+        let thread = thread::Builder::new().name("snapshot".to_owned());
+        let thread = thread.spawn(move || worker.run(&orders));
+        let thread = thread.map_err(|why| NodeFault::room("snapshot")(&why))?;
+        Ok(SnapshotMaker { thread })
+    }
+}
+
+impl SnapshotMaker {
+    /// Waits for the order at hand. Blocks.
+    pub(super) fn stop(self) {
+        if self.thread.join().is_err() {
+            tracing::error!("the making of snapshots panicked: the Raft log was not compacted");
+        }
+    }
+}
+
+struct Worker {
+    log_id: Hash,
+    store: SnapshotStore,
+    recorder: RecorderHandle,
+    consensus: ConsensusHandle,
+    shared: Arc<Shared>,
+}
+
+impl Worker {
+    fn run(&self, orders: &Receiver<Order>) {
+        while let Ok(order) = orders.recv() {
+            if let Err(why) = self.carry_out(&order) {
+                let slug = why.slug();
+                tracing::error!(slug, %why, "no snapshot was made: the Raft log is not compacted");
+            }
+            self.shared.is_busy.store(false, SeqCst);
+        }
+    }
+
+    fn carry_out(&self, order: &Order) -> Result<(), SnapshotFault> {
+        // The leaves that the state speaks of come first: it must never be ahead of the evidence.
+        self.recorder.sync();
+        // A crash here leaves evidence newer than any snapshot: replayed leaves are compared.
+        let Order { position, leaf_count, .. } = *order;
+        let membership = order.membership.clone();
+        let about = About { log_id: self.log_id, position, membership, leaf_count };
+        self.store.write(&about, &order.rows)?;
+        // A crash here leaves a snapshot that nobody was told of: start-up tells.
+        self.store.prune(position.index)?;
+        let snapshot = self.store.snapshot(position.index)?;
+        let (index, bytes) = (position.index, snapshot.descriptor().bytes());
+        tracing::info!(index, bytes, leaf_count, "snapshot made");
+        self.tell(&snapshot);
+        self.compact(index)
+    }
+
+    fn tell(&self, snapshot: &Snapshot) {
+        self.shared.bytes.store(snapshot.descriptor().bytes(), SeqCst);
+        self.consensus.snapshot_made(meta_of(snapshot));
+    }
+
+    /// At a start: followers may need it before the next one is made.
+    fn tell_newest(&self) {
+        let indexes = self.store.indexes().unwrap_or_default();
+        let newest = indexes.into_iter().find_map(|index| self.store.snapshot(index).ok());
+        if let Some(snapshot) = newest {
+            self.tell(&snapshot);
+        }
+    }
+
+    /// Up to the oldest snapshot that is kept, once there are two.
+    fn compact(&self, newest: u64) -> Result<(), SnapshotFault> {
+        match self.store.oldest(newest)? {
+            Some(oldest) if oldest < newest => {
+                let position = self.store.snapshot(oldest)?.about().position;
+                // A crash here leaves a longer log than is needed: the next snapshot compacts it.
+                self.consensus.compact(position);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What consensus knows of a snapshot.
+pub(super) fn meta_of(snapshot: &Snapshot) -> SnapshotMeta {
+    let About { position, membership, .. } = snapshot.about().clone();
+    SnapshotMeta { position, membership, descriptor: snapshot.descriptor().encode().into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> SnapshotPlan {
+        SnapshotPlan { log_bytes: 1_000, interval_ms: 60_000 }
+    }
+
+    fn order() -> Order {
+        let (position, membership) = (Position::default(), Membership::default());
+        Order { position, membership, leaf_count: 0, rows: Vec::new() }
+    }
+
+    #[test]
+    fn a_snapshot_is_due_by_size_by_age_and_when_a_peer_needs_one() {
+        let (mut orders, desk) = orders(plan(), 0);
+        assert!(!orders.is_due_after(999, 0));
+        assert!(orders.is_due_after(1, 0), "by size");
+        orders.order(order(), 0);
+        assert!(!orders.is_due_after(5_000, 0), "one at a time");
+        desk.shared.is_busy.store(false, SeqCst);
+        desk.shared.bytes.store(2_000, SeqCst);
+        assert!(!orders.is_due_after(100, 0), "a large state waits for more");
+        assert!(orders.is_due_after(8_000, 0));
+        orders.installed(0, 0);
+        assert!(!orders.is_due_after(1, 59_999));
+        assert!(orders.is_due_after(1, 60_000), "by age");
+        orders.installed(0, 60_000);
+        desk.wish().want();
+        assert!(!orders.is_due_after(1, 60_000), "not again at once");
+        assert!(orders.is_due_after(1, 60_000 + SNAPSHOT_WANTED_GAP_MS), "wanted");
+    }
+}

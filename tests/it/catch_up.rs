@@ -1,0 +1,83 @@
+//! A replica that was away while the others let go of their Raft log comes back by a snapshot and
+//! the evidence, proven, through a kill in the middle of it; and nobody else is the slower for it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proofmark_tests::installation::{Installation, SETTLE, path};
+use proofmark_tests::push::{Load, Pushers};
+use proofmark_tests::{api, program, wait};
+
+/// Snapshots and files so small that a few seconds of load are more than the log keeps, and a rate
+/// at which catching up takes long enough to be interrupted.
+const SMALL: &str = "snapshots: {log_bytes: 256KiB, interval: 5s}\nfetch_rate: 2MiB\n";
+const LOAD: Load = Load { agents: 4, results: 200, batches_per_s: 10 };
+/// How long a rate is measured.
+const WINDOW: Duration = Duration::from_secs(4);
+
+#[test]
+fn a_replica_whose_log_is_gone_catches_up_by_snapshot_while_load_goes_on() {
+    let mut cluster = Installation::start_with(3, SMALL);
+    let mut load = Pushers::start(&cluster, LOAD).expect("agents enrol");
+    wait::until("load", SETTLE, || (load.batches() > 100).then_some(()));
+
+    let away = (cluster.leader() + 1) % 3;
+    let stopped_at = applied(&cluster, away);
+    cluster.kill_replica(away);
+    wait::until("the others' logs to be let go of", SETTLE, || {
+        let mut others = (0..3).filter(|at| *at != away);
+        others.all(|at| oldest_snapshot(&cluster, at) > Some(stopped_at)).then_some(())
+    });
+    wait::until("more to catch up with", SETTLE, || (load.batches() > 400).then_some(()));
+    let alone = batches_within(&load, WINDOW);
+
+    cluster.start_replica(away);
+    wait_for_line(&cluster, away, "a snapshot is offered: catching up");
+    let beside = batches_within(&load, WINDOW);
+    assert!(beside * 2 > alone, "{alone} batches without the follower, {beside} beside it");
+    cluster.kill_replica(away);
+    let fetched = leaves_on_disk(&cluster, away);
+    cluster.start_replica(away);
+    wait_for_line(&cluster, away, "the state is the snapshot's");
+    assert!(leaves_on_disk(&cluster, away) >= fetched, "what was fetched is kept");
+
+    load.check().expect("every agent was told what can be");
+    let told = load.stop().expect("every ack came");
+    assert!(told.iter().all(|agent| agent.seq_end() > 1));
+    let roots = cluster.settled_roots();
+    assert_eq!(roots.len(), 3);
+    for at in 0..3 {
+        cluster.stop_replica(at);
+        let evidence = cluster.replicas[at].evidence_dir();
+        program::must(&["evidence", "verify", path(&evidence)]);
+    }
+}
+
+fn applied(cluster: &Installation, at: usize) -> u64 {
+    let health = api::json(cluster.replicas[at].http, "/api/v1/health").expect("it serves");
+    health["applied_index"].as_u64().expect("an index")
+}
+
+/// The log of a replica reaches back to the oldest snapshot it keeps.
+fn oldest_snapshot(cluster: &Installation, at: usize) -> Option<u64> {
+    let entries = std::fs::read_dir(cluster.replicas[at].data.join("snapshots")).ok()?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let indexes: Vec<u64> = names.filter_map(|name| name.parse().ok()).collect();
+    (indexes.len() > 1).then(|| indexes.into_iter().min())?
+}
+
+fn batches_within(load: &Pushers, window: Duration) -> u64 {
+    let before = load.batches();
+    wait::let_pass(window);
+    load.batches() - before
+}
+
+fn wait_for_line(cluster: &Installation, at: usize, part: &str) {
+    wait::until(part, SETTLE, || cluster.replicas[at].log_text().contains(part).then_some(()));
+}
+
+/// Full bundles of leaves, counted by their files.
+fn leaves_on_disk(cluster: &Installation, at: usize) -> usize {
+    let dir: PathBuf = cluster.replicas[at].evidence_dir().join("tile/entries");
+    std::fs::read_dir(dir).map_or(0, |entries| entries.count())
+}
