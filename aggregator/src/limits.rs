@@ -511,8 +511,8 @@ pub const SNAPSHOT_LOG_FACTOR: u64 = 4;
 /// After one snapshot the next that a peer needs is made no sooner than this, in milliseconds.
 pub const SNAPSHOT_WANTED_GAP_MS: u64 = 5_000;
 
-/// Bytes of Raft log between two snapshots, unless configured. The log on disk is at most some three
-/// times that; a follower that lags by less needs no snapshot.
+/// Bytes of Raft log between two snapshots, unless configured. The log on disk is at most some
+/// three times that; a follower that lags by less needs no snapshot.
 pub const SNAPSHOT_LOG_BYTES: u64 = 64 << 20;
 /// What a configuration may ask for.
 pub const SNAPSHOT_LOG_BYTES_MAX: u64 = 4 << 30;

@@ -6,7 +6,7 @@
 //!
 //! | cut after | left | start-up |
 //! |---|---|---|
-//! | the snapshot's file | log and tables as before | goes on with them; the leader offers it again |
+//! | the snapshot's file | log and tables as before | goes on; the leader offers it again |
 //! | the leaves | evidence beyond the state | replayed leaves are compared |
 //! | the log's reset | tables behind the log's start | takes the snapshot, which begins the log |
 //! | the state's install | the same, on disk | the same |

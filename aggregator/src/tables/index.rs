@@ -90,8 +90,8 @@ impl ResultIndex {
         Ok(())
     }
 
-    /// Takes all durable leaves below `size` that it does not know yet, published or not. The caller
-    /// has the log's writer, which has read them back and hashed them.
+    /// Takes all durable leaves below `size` that it does not know yet, published or not. The
+    /// caller has the log's writer, which has read them back and hashed them.
     pub fn rebuild_from(&self, source: &dyn TileSource, size: u64) -> Result<(), RebuildFault> {
         for bundle in self.covered() / TILE_WIDTH..size.div_ceil(TILE_WIDTH) {
             let file = LogFile::Entries { index: bundle, width: width_at(0, bundle, size) };

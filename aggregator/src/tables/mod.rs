@@ -141,8 +141,8 @@ impl Tables {
         saved
     }
 
-    /// As [`Tables::save`], for a state that has nothing to do with the one saved before: these rows
-    /// (by ascending key) and no others. A crash leaves the former save or this one, or tables that
+    /// As [`Tables::save`], for a state that has nothing to do with the one saved before: these
+    /// rows (by ascending key) and no others. A crash leaves the former save or this one, or tables that
     /// do not match and are moved aside.
     ///
     /// # Errors
