@@ -142,8 +142,8 @@ impl Tables {
     }
 
     /// As [`Tables::save`], for a state that has nothing to do with the one saved before: these
-    /// rows (by ascending key) and no others. A crash leaves the former save or this one, or tables that
-    /// do not match and are moved aside.
+    /// rows (by ascending key) and no others. A crash leaves the former save or this one, or tables
+    /// that do not match and are moved aside.
     ///
     /// # Errors
     /// As [`Tables::save`].
