@@ -49,12 +49,12 @@ impl Beside<'_> {
     ) -> Result<Found, NodeFault> {
         let (tables, kept) = match rows {
             None => (tables, None),
-            Some(rows) => self.from_tables(tables, rows)?,
+            Some(rows) => self.loaded_tables(tables, rows)?,
         };
         if let Some(state) = kept {
             return Ok(Found { state, tables });
         }
-        if let Some(state) = self.from_snapshot(&tables)? {
+        if let Some(state) = self.loaded_snapshot(&tables)? {
             return Ok(in_tables(state, tables));
         }
         let start = self.log.1.start.index;
@@ -71,7 +71,7 @@ impl Beside<'_> {
     }
 
     /// The saved state, if it can be believed beside the evidence and goes with the log.
-    fn from_tables(
+    fn loaded_tables(
         &self,
         tables: Tables,
         rows: LoadedRows,
@@ -111,7 +111,7 @@ impl Beside<'_> {
 
     /// The newest snapshot that is whole and goes with log and evidence. One that is newer than all
     /// of the log begins it anew: everything before is in it.
-    fn from_snapshot(&mut self, tables: &Tables) -> Result<Option<State>, NodeFault> {
+    fn loaded_snapshot(&mut self, tables: &Tables) -> Result<Option<State>, NodeFault> {
         let fault = NodeFault::room("snapshot");
         let log = &self.log.1;
         let fits = |index: &u64| (log.start.index..=log.last_index).contains(index);
