@@ -64,6 +64,8 @@ pub struct Driver<S: LogSource> {
     ticks: u64,
     /// Readies handed out and not yet durable, oldest first.
     unpersisted: VecDeque<Unpersisted>,
+    /// The newest term and vote handed to the disk.
+    voted: (u64, u64),
     /// What has to wait for nothing any more, for the next output.
     released: Output,
     shown: RoleChange,
@@ -79,6 +81,8 @@ struct Unpersisted {
     /// Nothing was written for it: it only waits for those before it.
     empty: bool,
     must_sync: bool,
+    /// It holds a new term or vote.
+    votes: bool,
     /// The first index its write replaces, if it holds entries.
     first_index: Option<u64>,
     /// To send once this ready is durable.
@@ -100,6 +104,7 @@ impl<S: LogSource> Driver<S> {
         let known = config.applied.max(recovered.start.index);
         recovered.hard_state.commit = recovered.hard_state.commit.max(known);
         let membership = config.membership.clone();
+        let voted = (recovered.hard_state.term, recovered.hard_state.vote);
         let storage = RaftStorage::new(source, recovered, &membership, config.tail_bytes_max);
         let raw = RawNode::new(&raft_config(config), storage, &logger::to_tracing())?;
         let shown = shown(&raw);
@@ -111,6 +116,7 @@ impl<S: LogSource> Driver<S> {
             jitter_seed: config.jitter_seed,
             ticks: 0,
             unpersisted: VecDeque::new(),
+            voted,
             released: Output::default(),
             shown,
             offered: Vec::new(),
@@ -275,21 +281,40 @@ impl<S: LogSource> Driver<S> {
             hard_state: ready.hs().cloned(),
             must_sync: ready.must_sync(),
         };
-        let messages = ready.take_persisted_messages();
+        let mut messages = ready.take_persisted_messages();
+        let votes = self.note_vote(task.hard_state.as_ref());
+        if votes || self.unpersisted.iter().any(|ready| ready.votes) {
+            messages.append(&mut output.messages);
+        }
         let store = self.raw.mut_store();
         task.reset.into_iter().for_each(|position| store.start_after(position));
         store.append(&task.entries);
         self.raw.advance_append_async(ready);
-        self.note_write(task, messages, output);
+        self.note_write(task, votes, messages, output);
         output.role = self.take_role_change();
     }
 
-    fn note_write(&mut self, task: WriteTask, messages: Vec<Message>, output: &mut Output) {
+    /// Whether the disk is to learn of a new term or vote. Nobody hears of a term before that: one
+    /// that is forgotten would come twice. Raft 0.7 sees to it for every vote that it asks for, but
+    /// the only voter of a group leads without asking, and speaks to its learners at once.
+    fn note_vote(&mut self, hard_state: Option<&HardState>) -> bool {
+        let Some(state) = hard_state else { return false };
+        let before = std::mem::replace(&mut self.voted, (state.term, state.vote));
+        before != self.voted
+    }
+
+    fn note_write(
+        &mut self,
+        task: WriteTask,
+        votes: bool,
+        messages: Vec<Message>,
+        output: &mut Output,
+    ) {
         let (number, must_sync) = (task.number, task.must_sync);
         let empty = task.entries.is_empty() && task.hard_state.is_none() && task.reset.is_none();
         let first_index = task.entries.first().map(|entry| entry.index);
         let install = task.reset.and_then(|_| self.snapshots.installing());
-        let ready = Unpersisted { number, empty, must_sync, first_index, messages, install };
+        let ready = Unpersisted { number, empty, must_sync, votes, first_index, messages, install };
         self.unpersisted.push_back(ready);
         if !empty {
             output.write = Some(task);

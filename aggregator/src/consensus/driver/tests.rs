@@ -293,6 +293,25 @@ fn a_snapshot_waits_for_the_disk_and_the_state_waits_for_the_log() {
     assert_eq!(stage.driver.status().role, Role::Candidate, "time goes on");
 }
 
+/// It asks nobody for a vote, so nothing but this keeps its learner from hearing of a term that a
+/// crash makes it forget, and lead again, with other entries.
+#[test]
+fn the_only_voter_tells_its_learner_of_a_term_when_the_term_is_durable() {
+    let membership = Membership { learners: [2].into(), ..Membership::of_voters([1]) };
+    let config = DriverConfig { membership, ..config(&[1]) };
+    let mut driver = Driver::new(&config, Disk::default(), RecoveredLog::default()).unwrap();
+    driver.campaign_if_alone();
+    assert_eq!(driver.status().role, Role::Leader);
+    let first = driver.take_output().unwrap();
+    assert_eq!(first.messages, []);
+    driver.propose("entry".into()).unwrap();
+    let second = driver.take_output().unwrap();
+    assert_eq!(second.messages, [], "the term is still on its way to the disk");
+    driver.persisted(first.write.unwrap().number);
+    let told = driver.take_output().unwrap().messages;
+    assert!(told.iter().all(|message| message.to == 2) && !told.is_empty());
+}
+
 /// A new leader does not know yet how far this log is, and may have let go of all before its
 /// snapshot. Without an answer it would offer the same one for ever.
 #[test]
