@@ -8,6 +8,7 @@ pub mod api;
 pub mod bench;
 pub mod chaos;
 pub mod dice;
+pub mod fuzz;
 pub mod golden;
 pub mod golden_data;
 pub mod installation;

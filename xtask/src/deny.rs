@@ -16,6 +16,9 @@ use crate::workspace::{Outcome, cargo, root};
 const SINGLE: &[&str] =
     &["rustls", "tokio-rustls", "hyper", "h2", "http", "prost", "tonic", "ring"];
 
+/// Outside the workspace, and under the same rules.
+const FUZZ: &str = "fuzz/Cargo.toml";
+
 /// Name, and why it must not be in the tree.
 const BANNED: &[(&str, &str)] = &[
     ("openssl-sys", "a system library that a fresh machine lacks; rustls with ring instead"),
@@ -40,9 +43,11 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 pub fn run() -> Outcome {
-    let metadata = metadata()?;
+    let metadata = metadata("Cargo.toml", &["--locked"])?;
     let mut faults = versions(&metadata);
     faults.extend(edges(&metadata));
+    // Its lock follows the workspace's dependencies; nothing else holds it.
+    faults.extend(versions(&self::metadata(FUZZ, &[])?));
     if !faults.is_empty() {
         return Err(faults.join("\n"));
     }
@@ -59,6 +64,8 @@ fn run_cargo_deny() -> Outcome {
     let checks = ["bans", "licenses", "sources"];
     let deny = ["deny", "--workspace", "--all-features", "check"];
     cargo(&[&deny, &quiet[..], &checks[..]].concat())?;
+    let fuzz = ["deny", "--manifest-path", FUZZ, "check"];
+    cargo(&[&fuzz, &quiet[..], &checks[..]].concat())?;
     advisories()
 }
 
@@ -78,10 +85,10 @@ fn advisories() -> Outcome {
     }
 }
 
-fn metadata() -> Result<Value, String> {
+fn metadata(manifest: &str, more: &[&str]) -> Result<Value, String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let args = ["metadata", "--format-version", "1", "--locked"];
-    let output = Command::new(cargo).args(args).current_dir(root()).output();
+    let args = ["metadata", "--format-version", "1", "--manifest-path", manifest];
+    let output = Command::new(cargo).args(args).args(more).current_dir(root()).output();
     let output = output.map_err(|why| format!("cargo metadata: {why}"))?;
     serde_json::from_slice(&output.stdout).map_err(|why| format!("cargo metadata: {why}"))
 }

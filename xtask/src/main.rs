@@ -1,4 +1,4 @@
-//! What people and CI both call: `cargo xtask ci | test | tidy | deny | bench | sim | chaos |
+//! What people and CI both call: `cargo xtask ci | test | tidy | deny | bench | sim | fuzz | chaos |
 //! power-loss | golden-data | stranger`.
 //!
 //! In: the checkout. Out: an exit code, and a line for each step with the time it took.
@@ -9,6 +9,7 @@
 mod bench;
 mod ci;
 mod deny;
+mod fuzz;
 mod golden_data;
 mod nemesis;
 mod sim;
@@ -29,6 +30,7 @@ cargo xtask VERB
   deny       one version of each crate that must be single; nothing banned; our crates' edges
   bench      bench ingest: signed results/s accepted by a 3-replica cluster on this machine
   sim        sim [--seed S] [--seeds N] [--planted NAME] [--trace]: the deterministic simulator
+  fuzz       fuzz [--minutes M] [--target T]: libFuzzer on every decoder of foreign bytes
   golden-data  golden-data N: writes tests/golden/data-N, directories of today's formats
   chaos      chaos --minutes M | --kills N [--seed S] [--upgrade-from REV]: a nemesis at processes
   power-loss power-loss [--cuts N] [--seed S] [--aged-mib M]: real programs on disks that lose power
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Some("chaos") => nemesis::chaos(rest),
         Some("power-loss") => nemesis::power_loss(rest),
         Some("sim") => sim::run(rest),
+        Some("fuzz") => fuzz::run(rest),
         Some("stranger") => stranger::run(),
         _ => Err(USAGE.to_owned()),
     };

@@ -11,7 +11,7 @@ use raft::eraftpb::{
 
 /// Why a peer's message cannot become one of raft's. The peer runs another version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ConvertFault {
+pub enum ConvertFault {
     #[error("message type {got} is not one of raft's")]
     MessageType { got: u32 },
     #[error("entry type {got} is not one of raft's")]
@@ -21,7 +21,7 @@ pub(crate) enum ConvertFault {
 }
 
 /// To the wire. Raft's bookkeeping for its own serializer stays behind.
-pub(crate) fn to_wire(message: Message) -> RaftMessage {
+pub fn to_wire(message: Message) -> RaftMessage {
     RaftMessage {
         msg_type: message.msg_type.value().unsigned_abs(),
         to: message.to,
@@ -43,7 +43,7 @@ pub(crate) fn to_wire(message: Message) -> RaftMessage {
 }
 
 /// From the wire: every field is one that raft knows, whatever its value; `guard` judges those.
-pub(crate) fn from_wire(message: RaftMessage) -> Result<Message, ConvertFault> {
+pub fn from_wire(message: RaftMessage) -> Result<Message, ConvertFault> {
     let snapshot = message.snapshot.map(snapshot_from_wire).transpose()?;
     let entries: Result<Vec<Entry>, _> = message.entries.into_iter().map(entry_from_wire).collect();
     Ok(Message {

@@ -19,7 +19,7 @@
 mod apply_thread;
 mod budget;
 mod conf_change;
-mod convert;
+pub mod convert;
 pub mod driver;
 mod election;
 mod guard;

@@ -20,7 +20,7 @@ const NOBODY: u64 = 0;
 
 impl ProposalOutcome {
     /// Code byte, then the fields.
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = ByteWriter::new();
         match self {
             Self::Applied(reply) => out.u8(code::APPLIED).bytes(&reply.encode()),
@@ -35,7 +35,7 @@ impl ProposalOutcome {
     }
 
     /// The inverse. A fault means that the peer runs another program.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, CodecFault> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecFault> {
         let mut input = ByteReader::new(bytes);
         let outcome = match input.u8("outcome code")? {
             code::APPLIED => {

@@ -32,6 +32,8 @@ pub enum LoadFault {
     Row(#[from] CodecFault),
     #[error("state_row: tag: expected one of ours, got {got:?}")]
     Tag { got: Option<u8> },
+    #[error("state_row: expected the row of the newest entry, got none")]
+    Headless,
     #[error("state_ledger: {0}")]
     Ledger(#[from] RowFault),
     #[error("state_specs: a text that was applied once: {0}")]
@@ -58,12 +60,17 @@ impl State {
     ) -> Result<Self, LoadFault> {
         let mut state = Self::new();
         let mut ledger_rows = Vec::new();
+        let mut has_head = false;
         for (key, value) in rows {
+            has_head |= key == [Head::TAG];
             match key.split_first() {
                 Some((&LEDGER_TAG, key)) => ledger_rows.push((key.to_vec(), value)),
                 Some((&tag, key)) => state.load_row(tag, key, &value)?,
                 None => return Err(LoadFault::Tag { got: None }),
             }
+        }
+        if !has_head {
+            return Err(LoadFault::Headless);
         }
         state.ledger = Ledger::from_rows(ledger_rows)?;
         state.specs.restore()?;

@@ -159,10 +159,19 @@ fn value_of(leaf_index: u64, seq_end: u64) -> Vec<u8> {
 
 fn decode_value(key: &[u8], value: &[u8]) -> Result<(u64, u64), TablesFault> {
     let mut input = ByteReader::new(value);
-    let mut pair = || Ok((input.varint("leaf index")?, input.varint("seq end")?));
-    pair().map_err(|_: proofmark_evidence::DecodeFault| TablesFault::Checksum {
-        key: key.escape_ascii().to_string(),
-    })
+    let pair = || {
+        let pair = (input.varint("leaf index")?, input.varint("seq end")?);
+        input.finish("index value").map(|()| pair)
+    };
+    pair().map_err(|_| TablesFault::Checksum { key: key.escape_ascii().to_string() })
+}
+
+/// A value of the index, read and written again: what a fuzz target asks for.
+///
+/// # Errors
+/// It is none.
+pub fn reread_index_value(value: &[u8]) -> Result<Vec<u8>, TablesFault> {
+    decode_value(b"", value).map(|(leaf_index, seq_end)| value_of(leaf_index, seq_end))
 }
 
 fn gap(expected: u64, got: u64) -> TablesFault {

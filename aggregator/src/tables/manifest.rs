@@ -65,6 +65,14 @@ impl SetDigest {
     }
 }
 
+/// A manifest's bytes, read and written again: what a fuzz target asks for.
+///
+/// # Errors
+/// They are no manifest.
+pub fn reread_manifest(bytes: &[u8]) -> Result<Vec<u8>, CodecFault> {
+    Manifest::decode(bytes).map(|manifest| manifest.encode())
+}
+
 impl IndexMark {
     pub(super) const EMPTY: Self = Self { covered: 0, entries: SetDigest::EMPTY };
 }

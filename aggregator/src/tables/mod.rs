@@ -17,7 +17,8 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-pub use index::{RebuildFault, ResultIndex};
+pub use index::{RebuildFault, ResultIndex, reread_index_value};
+pub use manifest::reread_manifest;
 use manifest::{MANIFEST_KEY, Manifest};
 pub use proofmark_slo::RowChange;
 

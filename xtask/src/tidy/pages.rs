@@ -33,6 +33,7 @@ const OURS: &[&str] = &[
     "tests/",
     "xtask/",
     "deploy/",
+    "fuzz/",
     "docs/",
     ".ci/",
 ];

@@ -342,6 +342,7 @@ fn rows_of_another_state_are_refused_with_what_is_wrong() {
     };
     check(|rows| rows.push((b"?x".to_vec(), Vec::new())), "state_row: tag");
     check(|rows| rows.push((Vec::new(), Vec::new())), "state_row: tag");
+    check(Rows::clear, "state_row: expected the row of the newest entry");
     check(|rows| rows[0].1[0] = 99, "state_row: encoding version: expected 1, got 99");
     check(|rows| rows.retain(|(key, _)| key[0] != b'g'), "state_invariant: 3 leaves");
     check(|rows| rows.iter_mut().for_each(|(_, value)| value.push(0)), "state_row: row");
