@@ -243,7 +243,7 @@ pub(super) fn decode_body(body: &[u8], version: u8) -> Result<Written, DecodeFau
     for _ in 0..count {
         entries.push(take_entry(&mut input, version)?);
     }
-    place_entries(&mut entries, body.len())?;
+    place_entries(&mut entries, body.len() - input.remaining(), body.len())?;
     Ok(Written { hard_state: hard_state.transpose()?, start, first_index, entries })
 }
 
@@ -279,8 +279,12 @@ fn take_entry(input: &mut ByteReader<'_>, version: u8) -> Result<WrittenEntry, D
     Ok(WrittenEntry { term, is_change, offset: 0, context_len, data_len })
 }
 
-/// Contexts and data lie at the end of the body, in order.
-fn place_entries(entries: &mut [WrittenEntry], body_len: usize) -> Result<(), DecodeFault> {
+/// Contexts and data fill the body from `begin` to its end, in order.
+fn place_entries(
+    entries: &mut [WrittenEntry],
+    begin: usize,
+    body_len: usize,
+) -> Result<(), DecodeFault> {
     let mut end = body_len;
     for entry in entries.iter_mut().rev() {
         let len = entry.context_len.saturating_add(entry.data_len);
@@ -290,7 +294,12 @@ fn place_entries(entries: &mut [WrittenEntry], body_len: usize) -> Result<(), De
         entry.offset = offset;
         end = offset;
     }
-    Ok(())
+    match end == begin {
+        true => Ok(()),
+        false => {
+            Err(DecodeFault::TrailingBytes { what: "entry data", got: end.saturating_sub(begin) })
+        }
+    }
 }
 
 fn checksum(number: u64, body: &[u8], salt: &[u8; 8]) -> u32 {
@@ -299,4 +308,24 @@ fn checksum(number: u64, body: &[u8], salt: &[u8; 8]) -> u32 {
     hasher.update(&number.to_be_bytes());
     hasher.update(body);
     hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_fills_a_body_to_its_end() {
+        let check = |body: &[u8], expect: Result<usize, &'static str>| {
+            let got = decode_body(body, VERSION).map(|written| written.entries.len());
+            assert_eq!(got.map_err(|fault| fault.slug()), expect, "{body:?}");
+        };
+        // Flags, first index, count; for each entry kind, term, length; then the data.
+        check(&[0, 1, 2, 0, 1, 1, 0, 1, 2, b'a', b'b', b'c'], Ok(2));
+        check(&[0, 0, 0], Ok(0));
+        check(&[0, 0, 0, b'x'], Err("trailing_bytes"));
+        check(&[0, 1, 1, 0, 1, 1, b'x', b'a'], Err("trailing_bytes"));
+        check(&[0, 1, 1, 0, 1, 2, b'a'], Err("trailing_bytes"));
+        check(&[0, 1, 1, 0, 1, 9, b'a'], Err("trailing_bytes"));
+    }
 }

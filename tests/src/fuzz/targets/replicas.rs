@@ -1,14 +1,15 @@
 //! What a replica finds on its own disk: written by an older build, by rot, or by a person.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
 
 use proofmark_aggregator::command::{Command, Entry};
-use proofmark_aggregator::consensus::log_store::{LogIdentity, LogStore};
+use proofmark_aggregator::consensus::log_store::{LogFiles, LogIdentity, LogStore};
+use proofmark_aggregator::consensus::storage::{LogSource as _, RecoveredLog};
 use proofmark_aggregator::state::State;
 use proofmark_aggregator::tables;
 use proofmark_evidence::{ByteReader, ByteWriter, Hash};
-
-use tempfile::TempDir;
 
 use super::peers;
 use crate::fuzz::law::{one_spelling, refused};
@@ -138,77 +139,161 @@ fn index_values() -> Vec<Sample> {
 }
 
 const IDENTITY: LogIdentity = LogIdentity { log_id: [1; 32], node_id: 1 };
-/// The log's frame around a body: magic, length, checksum, number.
-const FRAME_BYTES: usize = 20;
+const SALT: [u8; 8] = [7; 8];
+const FILE_BYTES: u64 = 1 << 20;
 const MAGIC: &[u8; 4] = b"PMRL";
 
 /// Any bytes after the header of a log's only file: it opens or names the damage, and what opened
 /// once opens again with the same content.
 fn raft_log_segment(records: &[u8]) -> Verdict {
-    judge_log(|_| records.to_vec())
+    let files = Arc::new(MemoryLog::default());
+    LogStore::create_on(&*files, IDENTITY, &[1, 2, 3], SALT).expect("a new log");
+    files.with(|files| {
+        let (_, file) = files.first_key_value().expect("the log's one file");
+        let whole = [&file[..], records].concat();
+        files.values_mut().for_each(|file| file.clone_from(&whole));
+    });
+    let open = || LogStore::open_on(files.clone(), IDENTITY, FILE_BYTES);
+    let first = match open() {
+        Err(fault) => return refused(&fault),
+        Ok((log, recovered)) => (every_entry(&log, &recovered), format!("{recovered:?}")),
+    };
+    let (log, recovered) = open().unwrap_or_else(|fault| panic!("it opened once: {fault}"));
+    assert_eq!((every_entry(&log, &recovered), format!("{recovered:?}")), first);
+    Verdict::Taken
+}
+
+/// What raft would read, however large it says to be.
+fn every_entry(log: &LogStore, recovered: &RecoveredLog) -> usize {
+    let low = recovered.start.index.saturating_add(1);
+    let high = recovered.last_index.saturating_add(1);
+    if low >= high {
+        return 0;
+    }
+    log.fetch(low, high, 1 << 20).map_or(0, |entries| entries.len())
 }
 
 /// As `raft_log_segment`, with checksums made to fit: bodies, each behind a big-endian u16 length.
 fn raft_log_bodies(bytes: &[u8]) -> Verdict {
-    judge_log(|salt| {
-        let mut records = Vec::new();
-        let (mut rest, mut number) = (bytes, 2_u64);
-        while let Some((len, after)) = rest.split_first_chunk::<2>() {
-            let Some((body, after)) = after.split_at_checked(u16::from_be_bytes(*len).into())
-            else {
-                break;
-            };
-            records.extend_from_slice(&framed(number, body, salt));
-            (rest, number) = (after, number + 1);
-        }
-        records
-    })
+    let mut records = Vec::new();
+    let (mut rest, mut number) = (bytes, 2_u64);
+    while let Some((len, after)) = rest.split_first_chunk::<2>() {
+        let Some((body, after)) = after.split_at_checked(u16::from_be_bytes(*len).into()) else {
+            break;
+        };
+        records.extend_from_slice(&framed(number, body));
+        (rest, number) = (after, number + 1);
+    }
+    raft_log_segment(&records)
 }
 
-fn framed(number: u64, body: &[u8], salt: &[u8]) -> Vec<u8> {
+/// The log's frame: magic, length, checksum, number.
+fn framed(number: u64, body: &[u8]) -> Vec<u8> {
     let len = u32::try_from(body.len()).expect("a u16");
-    let crc = crc32fast::hash(&[salt, &number.to_be_bytes()[..], body].concat());
-    let head = [MAGIC, &len.to_be_bytes()[..], &crc.to_be_bytes(), &number.to_be_bytes()[..]];
+    let crc = crc32fast::hash(&[&SALT[..], &number.to_be_bytes(), body].concat());
+    let head = [&MAGIC[..], &len.to_be_bytes(), &crc.to_be_bytes(), &number.to_be_bytes()];
     [&head.concat()[..], body].concat()
 }
 
-fn judge_log(records: impl Fn(&[u8]) -> Vec<u8>) -> Verdict {
-    let dir = memory_dir();
-    LogStore::create(dir.path(), IDENTITY, &[1, 2, 3]).expect("a new log");
-    let file = fs::read_dir(dir.path()).expect("readable").map(|entry| entry.expect("readable"));
-    let file = file.map(|entry| entry.path()).find(|path| path.extension().is_some());
-    let file = file.expect("the log's one file");
-    let mut bytes = fs::read(&file).expect("readable");
-    // After the frame: version, log id, node id (one byte), then the salt.
-    let salt = bytes[FRAME_BYTES + 34..][..8].to_vec();
-    bytes.extend_from_slice(&records(&salt));
-    fs::write(&file, bytes).expect("room");
-    let first = match LogStore::open(dir.path(), IDENTITY) {
-        Err(fault) => return refused(&fault.to_string().rsplit('/').next().unwrap_or_default()),
-        Ok((_, recovered)) => format!("{recovered:?}"),
-    };
-    let again = LogStore::open(dir.path(), IDENTITY).map(|(_, recovered)| recovered);
-    assert_eq!(format!("{:?}", again.expect("it opened once")), first);
-    Verdict::Taken
-}
-
-/// A directory in memory where there is one: thousands of logs are made, and each is synced.
-fn memory_dir() -> TempDir {
-    let in_memory = tempfile::tempdir_in("/dev/shm");
-    in_memory.or_else(|_| tempfile::tempdir()).expect("a temporary directory")
-}
-
 fn segments() -> Vec<Sample> {
-    vec![Sample::new("no-records", []), Sample::new("torn", b"PMRL\0\0\0\x09torn")]
+    let record = framed(2, &hard_state());
+    vec![
+        Sample::new("no-records", []),
+        Sample::new("one-record", record),
+        Sample::new("torn", b"PMRL\0\0\0\x09torn"),
+    ]
+}
+
+/// No hard state, no start, entries from index 1: two of term 1.
+fn two_entries() -> [u8; 14] {
+    [0, 1, 2, 0, 1, 3, 0, 1, 2, b'a', b'b', b'c', b'd', b'e']
+}
+
+/// Term 2, vote 3, commit 1; no entries.
+fn hard_state() -> [u8; 6] {
+    [1, 2, 3, 1, 0, 0]
 }
 
 fn bodies() -> Vec<Sample> {
-    // No hard state, entries from index 1: two of term 1; then a hard state alone.
-    let entries = [0, 1, 2, 1, 3, 1, 2, b'a', b'b', b'c', b'd', b'e'];
-    let hard_state = [1, 2, 3, 1, 0, 0];
+    // Compacted after index 1 of term 1, with the hard state; no file is let go of.
+    let compacted = [3, 2, 3, 2, 1, 1, 1, 0, 0];
     let bytes = |body: &[u8]| {
         let len = u16::try_from(body.len()).expect("short");
         [&len.to_be_bytes()[..], body].concat()
     };
-    vec![Sample::new("two-records", [bytes(&entries), bytes(&hard_state)].concat())]
+    let two = [bytes(&two_entries()), bytes(&hard_state())].concat();
+    let three = [&two[..], &bytes(&compacted)].concat();
+    vec![Sample::new("two-records", two), Sample::new("compacted", three)]
+}
+
+/// A log's directory in memory, on which everything works.
+#[derive(Default)]
+struct MemoryLog(Mutex<BTreeMap<String, Vec<u8>>>);
+
+impl MemoryLog {
+    fn with<T>(&self, step: impl FnOnce(&mut BTreeMap<String, Vec<u8>>) -> T) -> T {
+        step(&mut self.0.lock().expect("one thread"))
+    }
+}
+
+impl LogFiles for MemoryLog {
+    fn describe(&self) -> String {
+        "memory".to_owned()
+    }
+
+    fn lock(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.with(|files| files.keys().cloned().collect()))
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        self.with(|files| files.get(name).cloned()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let bytes = self.read(name)?;
+        let offset = usize::try_from(offset).expect("in memory");
+        let piece = bytes.get(offset..offset + len).map(<[u8]>::to_vec);
+        piece.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.with(|files| files.insert(name.to_owned(), bytes.to_vec()));
+        Ok(())
+    }
+
+    fn append(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.with(|files| files.entry(name.to_owned()).or_default().extend_from_slice(bytes));
+        Ok(())
+    }
+
+    fn truncate(&self, name: &str, len: u64) -> io::Result<()> {
+        let len = usize::try_from(len).expect("in memory");
+        self.with(|files| files.entry(name.to_owned()).or_default().truncate(len));
+        Ok(())
+    }
+
+    fn sync(&self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.with(|files| {
+            let bytes = files.remove(from).unwrap_or_default();
+            files.insert(to.to_owned(), bytes)
+        });
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.with(|files| files.remove(name));
+        Ok(())
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
