@@ -1,5 +1,5 @@
-//! What people and CI both call: `cargo xtask ci | test | tidy | deny | bench | sim | fuzz | chaos |
-//! power-loss | golden-data | stranger`.
+//! What people and CI both call: `cargo xtask ci | test | tidy | deny | bench | sim | fuzz |
+//! chaos | power-loss | golden-data | stranger`.
 //!
 //! In: the checkout. Out: an exit code, and a line for each step with the time it took.
 //! This program never changes a source file and never contains logic of the product.
