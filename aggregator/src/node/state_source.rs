@@ -144,9 +144,11 @@ impl Beside<'_> {
     }
 
     /// Does what a crash cut off between the snapshot and the log: the log starts over after it.
+    /// Also when it has an entry of that index and another term: that one was never committed, and
+    /// raft would take it for the snapshot's.
     fn begin_log_at(&mut self, position: Position) -> Result<(), NodeFault> {
         let (store, recovered) = &mut *self.log;
-        if position.index <= recovered.last_index {
+        if store.position(position.index) == Some(position) {
             return Ok(());
         }
         recovered.hard_state.commit = position.index;
