@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proofmark_agent::Clock as AgentClock;
 use proofmark_agent::identity::{Identity, IdentityConfig};
@@ -11,6 +12,7 @@ use proofmark_proto::operator_client::OperatorClient;
 use proofmark_proto::{CreateTokenRequest, JoinToken};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
+use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::installation::Installation;
@@ -18,6 +20,9 @@ use crate::installation::Installation;
 /// Enrolments under way at once.
 const AT_ONCE: usize = 16;
 const TOKEN_TTL_S: u32 = 600;
+/// How often, and how long after each other, a token is asked for while nobody leads.
+const TRIES: u32 = 50;
+const RETRY: Duration = Duration::from_millis(200);
 
 /// Where agents keep their keys: in memory if the machine offers it, for flushing thousands of
 /// small files is not what is measured.
@@ -78,9 +83,7 @@ async fn enrol_one(
     at: usize,
 ) -> Result<Identity, String> {
     let name = format!("load-{at}");
-    let request = CreateTokenRequest { agent: name.clone(), ttl_s: TOKEN_TTL_S };
-    let reply = operator.create_token(request).await.map_err(|status| status.to_string())?;
-    let token: JoinToken = reply.into_inner().token.parse().map_err(|fault| format!("{fault}"))?;
+    let token = token(&mut operator, &name).await?;
     let config = IdentityConfig {
         data_dir: &dir.join(&name),
         agent: &AgentName::parse(&name).map_err(|fault| fault.to_string())?,
@@ -89,4 +92,21 @@ async fn enrol_one(
     };
     let identity = Identity::load_or_enrol(&config, &AgentClock::system()).await;
     identity.map_err(|fault| format!("{name}: {fault}"))
+}
+
+/// Asks again while a leader is being elected: on a busy machine that is nobody's fault.
+async fn token(operator: &mut OperatorClient<Channel>, name: &str) -> Result<JoinToken, String> {
+    let mut tries = 0;
+    loop {
+        let request = CreateTokenRequest { agent: name.to_owned(), ttl_s: TOKEN_TTL_S };
+        match operator.create_token(request).await {
+            Ok(reply) => {
+                let token = reply.into_inner().token;
+                return token.parse().map_err(|fault| format!("{name}: {fault}"));
+            }
+            Err(status) if status.code() == Code::Unavailable && tries < TRIES => tries += 1,
+            Err(status) => return Err(format!("{name}: {status}")),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
 }
