@@ -4,24 +4,30 @@ use std::collections::BTreeSet;
 
 use super::rng::Rng;
 
+/// Who sends or receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    Node(usize),
+    Agent(usize),
+    Operator,
+}
+
 /// What the links do at present.
 #[derive(Default)]
 pub(super) struct Network {
-    /// Directed: (from, to). Node 0 stands for all clients.
-    cut: BTreeSet<(u64, u64)>,
+    /// Directed.
+    cut: BTreeSet<(Place, Place)>,
     loss_permille: u64,
     duplication_permille: u64,
     late_permille: u64,
     pub(super) dropped: u64,
     pub(super) duplicated: u64,
+    pub(super) delayed: u64,
 }
 
-/// The clients' address.
-pub(super) const CLIENTS: u64 = 0;
-
 impl Network {
-    /// When copies of something sent now arrive, as delays in milliseconds; none when it is lost.
-    pub(super) fn delays_ms(&mut self, from: u64, to: u64, rng: &mut Rng) -> Vec<u64> {
+    /// When copies of a message sent now arrive, as delays in milliseconds; none when it is lost.
+    pub(super) fn delays_ms(&mut self, from: Place, to: Place, rng: &mut Rng) -> Vec<u64> {
         if self.cut.contains(&(from, to)) || rng.chance_permille(self.loss_permille) {
             self.dropped += 1;
             return Vec::new();
@@ -34,20 +40,24 @@ impl Network {
         delays
     }
 
-    pub(super) fn cut(&mut self, from: u64, to: u64) {
+    /// The delay of the next bytes of a stream; None when the stream breaks with it.
+    pub(super) fn stream_delay_ms(&mut self, from: Place, to: Place, rng: &mut Rng) -> Option<u64> {
+        let breaks = self.cut.contains(&(from, to)) || rng.chance_permille(self.loss_permille / 5);
+        self.dropped += u64::from(breaks);
+        (!breaks).then(|| self.delay_ms(rng))
+    }
+
+    pub(super) fn cut(&mut self, from: Place, to: Place) {
         self.cut.insert((from, to));
     }
 
-    /// Nothing comes in or goes out, except to clients: they still see what a cut-off leader does.
-    pub(super) fn isolate(&mut self, node_id: u64, nodes: u64) {
-        for other in (1..=nodes).filter(|other| *other != node_id) {
-            self.cut.insert((node_id, other));
-            self.cut.insert((other, node_id));
-        }
+    pub(super) fn cut_both(&mut self, one: Place, other: Place) {
+        self.cut(one, other);
+        self.cut(other, one);
     }
 
     pub(super) fn set_weather(&mut self, rng: &mut Rng) {
-        self.loss_permille = [0, 0, 20, 100, 300][rng.index(5)];
+        self.loss_permille = [0, 0, 20, 100, 250][rng.index(5)];
         self.duplication_permille = [0, 10, 50][rng.index(3)];
         self.late_permille = [10, 50, 200][rng.index(3)];
     }
@@ -59,10 +69,13 @@ impl Network {
         self.late_permille = 0;
     }
 
-    fn delay_ms(&self, rng: &mut Rng) -> u64 {
+    fn delay_ms(&mut self, rng: &mut Rng) -> u64 {
         match rng.chance_permille(self.late_permille) {
-            true => rng.between(20, 400), // overtaken by many
-            false => rng.between(1, 15),
+            true => {
+                self.delayed += 1;
+                rng.between(20, 400) // overtaken by many
+            }
+            false => rng.between(1, 12),
         }
     }
 }

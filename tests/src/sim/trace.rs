@@ -1,67 +1,45 @@
-//! A run's fingerprint: equal traces, equal runs.
+//! A run's fingerprint and its story: equal traces, equal runs.
 
-use proofmark_evidence::{Hash, sha256, sha256_parts};
+use proofmark_evidence::{Hash, StreamHasher};
 
-use super::world::Event;
+use super::cast::BEGIN_MS;
 
-/// Hashes every event; keeps the lines too when asked, for `--trace`.
+/// Hashes every event; keeps the story's lines when asked, for `--trace`.
 pub(super) struct Trace {
-    hash: Hash,
+    hasher: StreamHasher,
     lines: Option<Vec<String>>,
 }
 
 impl Trace {
     pub(super) fn new(keep_lines: bool) -> Self {
-        Self { hash: Hash::ZERO, lines: keep_lines.then(Vec::new) }
+        Self { hasher: StreamHasher::new(), lines: keep_lines.then(Vec::new) }
     }
 
-    pub(super) fn event(&mut self, at_ms: u64, event: &Event) {
-        let line = format!("{at_ms:>8} {}", show(event));
-        self.hash = sha256_parts(&[&self.hash.0, line.as_bytes()]);
+    /// Everything that happens leaves its mark.
+    pub(super) fn mark(&mut self, at_ms: u64, numbers: [u64; 3]) {
+        let mut bytes = [0; 32];
+        let all = [at_ms, numbers[0], numbers[1], numbers[2]];
+        for (place, number) in bytes.chunks_exact_mut(8).zip(all) {
+            place.copy_from_slice(&number.to_be_bytes());
+        }
+        self.hasher.update(&bytes);
+    }
+
+    /// What a reader wants to know: who did what, in words.
+    pub(super) fn say(&mut self, at_ms: u64, line: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {
-            lines.push(line);
+            let (second, rest) = (at_ms / 1_000, at_ms % 1_000);
+            lines.push(format!("{second:>4}.{rest:03}  {}", line()));
         }
     }
 
-    pub(super) fn hash(&self) -> Hash {
-        self.hash
-    }
-
-    pub(super) fn into_lines(self) -> Vec<String> {
-        self.lines.unwrap_or_default()
+    pub(super) fn into_parts(self) -> (Hash, Vec<String>) {
+        (self.hasher.finish(), self.lines.unwrap_or_default())
     }
 }
 
-fn show(event: &Event) -> String {
-    match event {
-        Event::Tick { node, .. } => format!("tick n{}", node + 1),
-        Event::Deliver { message: m } => format!(
-            "n{} -> n{} {:?} term={} log={}/{} commit={} entries={} reject={}",
-            m.from,
-            m.to,
-            m.msg_type,
-            m.term,
-            m.log_term,
-            m.index,
-            m.commit,
-            m.entries.len(),
-            m.reject
-        ),
-        Event::Flushed { node, .. } => format!("flushed n{}", node + 1),
-        Event::Apply { node, .. } => format!("apply n{}", node + 1),
-        Event::Save { node } => format!("save n{}", node + 1),
-        Event::Request { node, request } => format!(
-            "request n{} client={:?} number={} {}",
-            node + 1,
-            request.client,
-            request.number,
-            sha256(&request.command)
-        ),
-        Event::Answer { client, number, outcome } => {
-            format!("answer client={client} number={number} {outcome:?}")
-        }
-        Event::Wake { client } => format!("wake client={client}"),
-        Event::Restart { node } => format!("restart n{}", node + 1),
-        Event::Nemesis => "nemesis".to_owned(),
-    }
+/// A unix time as seconds since the run began.
+pub(super) fn since_begin(unix_ms: u64) -> String {
+    let ms = unix_ms.cast_signed() - BEGIN_MS.cast_signed();
+    format!("{}.{:03} s", ms / 1_000, ms.unsigned_abs() % 1_000)
 }

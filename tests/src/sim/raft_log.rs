@@ -11,7 +11,7 @@ use super::rng::Rng;
 
 /// Clones share it: the driver reads, the replica writes.
 #[derive(Clone)]
-pub(super) struct Disk {
+pub(super) struct RaftLog {
     platter: Rc<RefCell<Platter>>,
 }
 
@@ -25,7 +25,7 @@ struct Platter {
     planted: Option<Planted>,
 }
 
-impl Disk {
+impl RaftLog {
     pub(super) fn new(voters: &[u64], planted: Option<Planted>) -> Self {
         let platter = Platter {
             voters: voters.to_vec(),
@@ -104,7 +104,7 @@ impl Platter {
     }
 }
 
-impl LogSource for Disk {
+impl LogSource for RaftLog {
     fn fetch(&self, low: u64, high: u64, bytes_max: u64) -> Result<Vec<Entry>, LogUnreadable> {
         let platter = self.platter.borrow();
         let position = |index: u64| usize::try_from(index - 1).expect("a log in memory");
@@ -124,5 +124,11 @@ impl LogSource for Disk {
             first || bytes <= bytes_max
         };
         Ok(entries.iter().take_while(fits).cloned().collect())
+    }
+}
+
+impl super::replica::Replica {
+    pub(super) fn open_log(&self) -> Result<RecoveredLog, String> {
+        Ok(self.log.recover())
     }
 }

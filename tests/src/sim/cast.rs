@@ -1,0 +1,56 @@
+//! Who takes part: the log, its nodes, its agents, with keys that every run shares.
+
+use proofmark_evidence::{AgentName, Hash, Origin, Policy, PublicKey, SigningKey, sha256};
+
+/// Where a run's clock begins, Unix milliseconds.
+pub(super) const BEGIN_MS: u64 = 1_800_000_000_000;
+
+/// The names and keys of a run. They are few and never change, so a run need not draw them.
+pub(super) struct Cast {
+    pub(super) origin: Origin,
+    pub(super) log_id: Hash,
+    pub(super) log_key: SigningKey,
+    pub(super) nodes: Vec<Cosigner>,
+    pub(super) agents: Vec<AgentIdentity>,
+    pub(super) policy: Policy,
+}
+
+pub(super) struct Cosigner {
+    pub(super) name: String,
+    pub(super) key: SigningKey,
+}
+
+#[derive(Clone)]
+pub(super) struct AgentIdentity {
+    pub(super) name: AgentName,
+    pub(super) key: SigningKey,
+}
+
+impl Cast {
+    /// So many nodes from the first, and so many agents.
+    pub(super) fn new(nodes: u64, agents: u64) -> Self {
+        let origin = Origin::parse("sim.example/log").expect("a plain name");
+        let log_key = key(99);
+        let nodes: Vec<Cosigner> = (1..=nodes)
+            .map(|n| Cosigner { name: format!("sim.example/node-{n}"), key: key(100 + n) })
+            .collect();
+        let public: Vec<(String, PublicKey)> =
+            nodes.iter().map(|node| (node.name.clone(), node.key.public())).collect();
+        let policy = Policy::for_nodes(&origin, &log_key.public(), &public).expect("few nodes");
+        let agents = (1..=agents)
+            .map(|n| AgentIdentity {
+                name: AgentName::parse(&format!("agent-{n}")).expect("a plain name"),
+                key: key(n),
+            })
+            .collect();
+        Self { log_id: origin.log_id(), origin, log_key, nodes, agents, policy }
+    }
+
+    pub(super) fn genesis_nodes(&self) -> Vec<(String, PublicKey)> {
+        self.nodes.iter().map(|node| (node.name.clone(), node.key.public())).collect()
+    }
+}
+
+fn key(number: u64) -> SigningKey {
+    SigningKey::from_seed(sha256(&number.to_be_bytes()).0)
+}

@@ -1,0 +1,66 @@
+//! A whole log as a stranger reads it: every result once, and who was to measure what since when.
+
+use std::collections::BTreeMap;
+
+use proofmark_evidence::{
+    BatchHeader, Hash, Header, KeyChangeKind, LeafVisitor, OpenBatch, Outcome, SpecChange, sha256,
+};
+use proofmark_slo::Replay;
+
+use super::truth::RunKey;
+
+/// What a log says, gathered leaf by leaf.
+#[derive(Default)]
+pub(super) struct Reading {
+    pub(super) replay: Replay,
+    /// Known results (passed or failed) of each run, with the leaves they lie in.
+    pub(super) known: BTreeMap<RunKey, Vec<(Outcome, u64)>>,
+    /// How often each payload of a batch lies in the log, by its hash.
+    pub(super) batches: BTreeMap<Hash, u64>,
+    pub(super) enrolled_at_ms: BTreeMap<String, u64>,
+    /// Revision and the instant it took effect, ascending.
+    pub(super) specs: Vec<(u64, u64)>,
+    pub(super) newest_at_ms: u64,
+}
+
+impl LeafVisitor for Reading {
+    fn leaf(&mut self, index: u64, header: &Header, open: Option<&OpenBatch>, payload: &[u8]) {
+        self.replay.leaf(index, header, open, payload);
+        match header {
+            Header::Batch(_) => {
+                if let Some(open) = open {
+                    self.take_batch(index, open, payload);
+                }
+            }
+            Header::KeyChange(change) => {
+                if let KeyChangeKind::Enrol { agent, .. } = &change.change {
+                    self.enrolled_at_ms.insert(agent.to_string(), change.at_ms);
+                }
+            }
+            Header::SpecChange(SpecChange { revision, effective_at_ms, .. }) => {
+                self.specs.push((*revision, *effective_at_ms));
+            }
+            Header::Decision(decision) => self.newest_at_ms = decision.at_ms,
+        }
+    }
+}
+
+impl Reading {
+    fn take_batch(&mut self, index: u64, open: &OpenBatch, payload: &[u8]) {
+        *self.batches.entry(batch_id(&open.header, payload)).or_default() += 1;
+        for result in &open.results {
+            if matches!(result.outcome, Outcome::Pass | Outcome::Fail(_)) {
+                let agent = open.header.agent.to_string();
+                let check = open.check(result).check.to_string();
+                let key = (agent, check, open.scheduled_at_ms(result));
+                self.known.entry(key).or_default().push((result.outcome, index));
+            }
+        }
+    }
+}
+
+/// A batch's name in this book: whose, from which number on, and what it says.
+pub(in crate::sim) fn batch_id(header: &BatchHeader, payload: &[u8]) -> Hash {
+    let seq = header.seq_first.to_be_bytes();
+    sha256(&[header.agent.as_str().as_bytes(), &seq, payload].concat())
+}

@@ -1,0 +1,258 @@
+//! One virtual node: the real driver, state and recorder over a virtual disk.
+//!
+//! It does what the aggregator's threads do, one thing at a time: what waits is proposed, what the
+//! driver says is carried away, what is committed is applied, what is applied is recorded.
+
+mod machine;
+mod requests;
+mod saved;
+mod start;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use proofmark_aggregator::clock::Clock;
+use proofmark_aggregator::command::{Command, Entry as PackedEntry};
+use proofmark_aggregator::consensus::driver::{Driver, Entry, Message, Output};
+use proofmark_aggregator::consensus::{ProposalOutcome, Role};
+use proofmark_aggregator::recorder::{Core, Health, RecorderTask};
+
+pub(super) use requests::accepted_up_to;
+pub(super) use requests::{Answered, Asker, Request};
+pub(super) use start::NoStart;
+
+use super::Planted;
+use super::disk::Disk;
+use super::raft_log::RaftLog;
+use machine::Machine;
+use requests::Waiting;
+
+/// Commands in one packed entry, so that several entries are needed when many wait.
+const ENTRY_COMMANDS_MAX: usize = 4;
+
+pub(super) struct Replica {
+    pub(super) id: u64,
+    /// Rises with each start: what was under way in an earlier life is not delivered to a later.
+    pub(super) life: u64,
+    pub(super) disk: Disk,
+    pub(super) log: RaftLog,
+    /// Everything that a crash takes.
+    pub(super) up: Option<Up>,
+    /// Why it does not start any more, until somebody repairs it.
+    pub(super) broken: Option<String>,
+    pub(super) planted: Option<Planted>,
+}
+
+pub(super) struct Up {
+    pub(super) driver: Driver<RaftLog>,
+    pub(super) machine: Machine,
+    pub(super) recorder: Core,
+    pub(super) health: Health,
+    pub(super) clock: Clock,
+    /// What the recorder wants proposed.
+    pub(super) proposals: Arc<Mutex<Vec<Command>>>,
+    pub(super) recorder_queue: VecDeque<RecorderTask>,
+    pub(super) apply_queue: VecDeque<Entry>,
+    requests: VecDeque<Request>,
+    waiting: Waiting,
+    /// Sent on to the leader, by token.
+    pub(super) forwarded: BTreeMap<u64, Request>,
+    stamped_at_ms: u64,
+}
+
+/// What a round brought forth for the world to carry away.
+#[derive(Default)]
+pub(super) struct Round {
+    pub(super) messages: Vec<Message>,
+    pub(super) committed: Vec<Entry>,
+    pub(super) leads_term: Option<u64>,
+    pub(super) answers: Vec<Answered>,
+    /// To the leader, by node id.
+    pub(super) forwards: Vec<(u64, Request)>,
+}
+
+/// What applying one entry brought forth.
+pub(super) struct AppliedEntry {
+    pub(super) applied: machine::Applied,
+    pub(super) answers: Vec<Answered>,
+}
+
+impl Replica {
+    pub(super) fn new(id: u64, disk: Disk, log: RaftLog, planted: Option<Planted>) -> Self {
+        Self { id, life: 0, disk, log, up: None, broken: None, planted }
+    }
+
+    pub(super) fn place(&self) -> usize {
+        usize::try_from(self.id - 1).expect("few nodes")
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.up.is_some()
+    }
+
+    pub(super) fn leads(&self) -> bool {
+        self.up.as_ref().is_some_and(|up| up.driver.status().role == Role::Leader)
+    }
+
+    pub(super) fn applied(&self) -> u64 {
+        self.up.as_ref().map_or(0, |up| up.machine.applied())
+    }
+
+    /// Proposes what waits and takes everything the driver has to say.
+    pub(super) fn settle(&mut self, now_ms: u64) -> Round {
+        let mut round = Round::default();
+        let (planted, log) = (self.planted, self.log.clone());
+        let Some(up) = &mut self.up else { return round };
+        up.clock.set_unix_ms(now_ms);
+        loop {
+            up.take_proposals();
+            up.propose(now_ms, planted, &mut round);
+            let Some(output) = up.driver.take_output() else { return round };
+            up.carry(output, &log, planted, &mut round);
+        }
+    }
+
+    /// Makes the state durable, after the evidence it counts. Any applied index will do, but a
+    /// whole one.
+    ///
+    /// # Errors
+    /// The disk failed: the process ends.
+    pub(super) fn save(&mut self) -> Result<(), String> {
+        let planted = self.planted;
+        let Some(up) = &mut self.up else { return Ok(()) };
+        if planted != Some(Planted::SavedBeforeEvidence) {
+            up.record_all()?;
+            up.recorder.sync().map_err(|fault| fault.to_string())?;
+        }
+        // A crash here leaves evidence newer than the saved state: the entries between are applied
+        // again, and their leaves compared with those on disk.
+        let before = up.machine.rows.clone();
+        up.machine.take_rows();
+        if planted == Some(Planted::AppliedIndexNotAtomic) {
+            let mut torn = up.machine.rows.clone();
+            let head = before.get(&b"h"[..]).cloned();
+            head.map(|head| torn.insert(b"h".to_vec(), head));
+            saved::save(&self.disk, &torn).map_err(|fault| fault.to_string())?;
+        }
+        saved::save(&self.disk, &up.machine.rows).map_err(|fault| fault.to_string())
+    }
+}
+
+impl Up {
+    pub(super) fn request(&mut self, request: Request) {
+        self.requests.push_back(request);
+    }
+
+    /// The recorder's next task.
+    ///
+    /// # Errors
+    /// The disk failed: the process ends.
+    pub(super) fn record_next(&mut self) -> Result<(), String> {
+        match self.recorder_queue.pop_front() {
+            Some(task) => self.recorder.take(task).map_err(|fault| fault.to_string()),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn record_all(&mut self) -> Result<(), String> {
+        while !self.recorder_queue.is_empty() {
+            self.record_next()?;
+        }
+        Ok(())
+    }
+
+    /// Applies one committed entry and answers those who wait for it.
+    pub(super) fn apply(
+        &mut self,
+        entry: &Entry,
+        planted: Option<Planted>,
+    ) -> Result<AppliedEntry, String> {
+        let local_ms = self.clock.unix_ms();
+        let mut applied = self.machine.apply(entry.index, &entry.data, local_ms)?;
+        self.driver.applied(entry.index);
+        let effects = applied.effects.clone();
+        self.recorder_queue.extend(self.machine.task(entry.index, effects));
+        let replies = std::mem::take(&mut applied.replies);
+        let any_term = planted == Some(Planted::AckOfAnotherTerm);
+        let answers = self.waiting.applied(entry.index, entry.term, replies, any_term);
+        Ok(AppliedEntry { applied, answers })
+    }
+
+    /// Duties of the recorder: its cosignatures and seals.
+    fn take_proposals(&mut self) {
+        let proposals = std::mem::take(&mut *self.proposals.lock().expect("one thread"));
+        for command in proposals {
+            self.requests.push_back(Request::new(Asker::Nobody, &command));
+        }
+    }
+
+    fn propose(&mut self, now_ms: u64, planted: Option<Planted>, round: &mut Round) {
+        let status = self.driver.status();
+        if status.role != Role::Leader {
+            return self.pass_on(status.leader, round);
+        }
+        while !self.requests.is_empty() && !self.driver.is_flushing() {
+            let mut requests = requests::take_some(&mut self.requests, ENTRY_COMMANDS_MAX);
+            let commands: Vec<Vec<u8>> =
+                requests.iter_mut().map(|request| std::mem::take(&mut request.command)).collect();
+            self.stamped_at_ms = self.stamped_at_ms.max(now_ms);
+            match self.driver.propose(PackedEntry::pack(self.stamped_at_ms, &commands).into()) {
+                Ok(_) if planted == Some(Planted::AckBeforeCommit) => {
+                    let early = || ProposalOutcome::Applied(requests::accepted());
+                    round.answers.extend(requests.into_iter().map(|request| (request, early())));
+                }
+                Ok(at) => self.waiting.insert(at.index, at.term, requests),
+                Err(_) => {
+                    let busy = || ProposalOutcome::Busy { retry_after_ms: 50 };
+                    round.answers.extend(requests.into_iter().map(|request| (request, busy())));
+                }
+            }
+        }
+    }
+
+    /// A follower forwards what it is asked, once; what was forwarded to it goes back.
+    fn pass_on(&mut self, leader: Option<u64>, round: &mut Round) {
+        let me = self.driver.status().node_id;
+        for request in std::mem::take(&mut self.requests) {
+            match (request.asker, leader) {
+                (Asker::Stream { .. } | Asker::Operator { .. } | Asker::Nobody, Some(to))
+                    if to != me =>
+                {
+                    round.forwards.push((to, request));
+                }
+                _ => round.answers.push((request, ProposalOutcome::NotLeader { leader })),
+            }
+        }
+    }
+
+    fn carry(
+        &mut self,
+        output: Output,
+        log: &RaftLog,
+        planted: Option<Planted>,
+        round: &mut Round,
+    ) {
+        round.messages.extend(output.messages);
+        self.apply_queue.extend(output.committed.iter().cloned());
+        round.committed.extend(output.committed);
+        if let Some(task) = output.write {
+            let number = task.number;
+            log.write(task);
+            if planted == Some(Planted::AckBeforeFsync) {
+                self.driver.persisted(number);
+            }
+        }
+        if let Some(change) = output.role {
+            let leads = change.role == Role::Leader;
+            round.leads_term = leads.then_some(change.term);
+            let lost = self.waiting.lose_before(if leads { change.term } else { u64::MAX });
+            let outcome = || match planted {
+                Some(Planted::LostTakenForApplied) => {
+                    ProposalOutcome::Applied(requests::accepted())
+                }
+                _ => ProposalOutcome::Lost,
+            };
+            round.answers.extend(lost.into_iter().map(|request| (request, outcome())));
+        }
+    }
+}

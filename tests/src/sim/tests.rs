@@ -1,0 +1,27 @@
+//! The simulator about itself: it repeats, much happens in it, and it can fail.
+
+use super::*;
+
+#[test]
+fn the_same_seed_is_the_same_run_to_the_byte() {
+    let story = |seed| {
+        let plan = Plan { seed, cruel_ms: CRUEL_MS, planted: None, keep_story: true };
+        run_plan(plan).unwrap_or_else(|failure| panic!("{failure}"))
+    };
+    let [first, second] = [11, 11].map(story);
+    assert_eq!(first.story, second.story);
+    assert_eq!(first, second);
+    assert_ne!(first.trace_hash, story(12).trace_hash);
+}
+
+#[test]
+fn everything_holds_and_much_happens() {
+    let reports: Vec<SimReport> =
+        (1..=12).map(|seed| run(seed).unwrap_or_else(|failure| panic!("{failure}"))).collect();
+    let sum = |of: fn(&SimReport) -> u64| reports.iter().map(of).sum::<u64>();
+    // A run in which nothing happens proves nothing.
+    assert!(sum(|r| r.faults.power_cuts) > 30, "{reports:?}");
+    assert!(sum(|r| r.terms_led) > 30);
+    assert!(sum(|r| r.acks) > 100);
+    assert!(sum(|r| r.publications) > 100);
+}
