@@ -17,6 +17,7 @@ pub struct Sums {
     pub entries: u64,
     pub acks: u64,
     pub publications: u64,
+    pub reads: u64,
     /// By ascending seed.
     pub failures: Vec<SimFailure>,
 }
@@ -33,6 +34,7 @@ impl Sums {
                 self.entries += report.entries_committed;
                 self.acks += report.acks;
                 self.publications += report.publications;
+                self.reads += report.reads;
             }
             Err(failure) => {
                 self.failures.push(failure);

@@ -22,10 +22,10 @@ mod network;
 mod operator;
 mod oracle;
 mod planted;
-mod raft_log;
 mod replica;
 mod report;
 mod rng;
+pub mod scenes;
 mod specs;
 mod trace;
 mod world;
@@ -93,6 +93,7 @@ fn report(seed: u64, world: World) -> SimReport {
         entries_committed: world.oracle.committed_count(),
         acks: world.oracle.acks,
         publications: world.oracle.publications,
+        reads: world.reads,
         trace_hash,
         story,
     }

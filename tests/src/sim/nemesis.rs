@@ -11,13 +11,13 @@ use super::world::{End, Event, World};
 pub(super) fn strike(world: &mut World) -> Result<(), String> {
     let node = world.rng.index(world.nodes.len());
     let agent = world.rng.index(world.agents.len());
-    match world.rng.between(0, 27) {
+    match world.rng.between(0, 31) {
         0 | 1 => crash(world, node),
         2 => (0..world.nodes.len()).for_each(|node| crash(world, node)),
         3 => crash_leader(world),
         4 | 5 => crash_agent(world, agent),
-        6 | 7 | 8 => arm_node(world, node),
-        9 | 10 => arm_agent(world, agent),
+        6 | 7 | 8 | 28 | 29 | 30 => arm_node(world, node),
+        9 | 10 | 31 => arm_agent(world, agent),
         11 => isolate(world, node),
         12 => cut_one_way(world, node),
         13 => cut_agent(world, agent),
@@ -69,8 +69,7 @@ fn crash_agent(world: &mut World, agent: usize) {
 /// A fault waits at one of the places where this disk was written so far: rare ones as often as
 /// frequent ones.
 fn arm(disk: &Disk, rng: &mut Rng) {
-    let sites: Vec<_> =
-        disk.visited().into_iter().filter(|site| site.class != Class::Other).collect();
+    let sites = disk.visited();
     if sites.is_empty() {
         return;
     }
@@ -82,7 +81,7 @@ fn arm(disk: &Disk, rng: &mut Rng) {
 fn arm_node(world: &mut World, node: usize) {
     if world.nodes[node].replica.is_up() {
         let disk = world.nodes[node].replica.disk.clone();
-        arm(&disk, &mut world.rng);
+        (0..2).for_each(|_| arm(&disk, &mut world.rng));
     }
 }
 
@@ -165,7 +164,8 @@ fn slow_disk(world: &mut World, node: usize) {
     world.say(|| format!("a flush of node {} takes {slow_ms} ms", node + 1));
 }
 
-fn hand_over(world: &mut World) {
+/// Leadership goes to whoever has confirmed the most.
+pub(super) fn hand_over(world: &mut World) {
     let leader = (0..world.nodes.len()).find(|node| world.nodes[*node].replica.leads());
     if let Some(up) = leader.and_then(|node| world.nodes[node].replica.up.as_mut()) {
         let to = up.driver.hand_over();

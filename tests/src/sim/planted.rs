@@ -18,6 +18,9 @@ pub enum Planted {
     SavedWithoutDedupe,
     SavedBeforeEvidence,
     TornTakenForCorrupt,
+    CorruptTakenForTorn,
+    LogClearedBeforeSnapshot,
+    StaleRead,
     TimeByLocalClock,
     SpoolFreedBeforeAck,
     SequenceReused,
@@ -92,6 +95,21 @@ const ALL: &[About] = &[
         Planted::TornTakenForCorrupt,
         "torn_taken_for_corrupt",
         "an unfinished last record keeps a replica from starting",
+    ),
+    about(
+        Planted::CorruptTakenForTorn,
+        "corrupt_taken_for_torn",
+        "a damaged record is cut away with all that follows it, as if it were unfinished",
+    ),
+    about(
+        Planted::LogClearedBeforeSnapshot,
+        "log_cleared_before_snapshot",
+        "the log starts over before the snapshot it starts from is durable",
+    ),
+    about(
+        Planted::StaleRead,
+        "stale_read",
+        "a node answers from what it has, and does not ask whether it is the newest",
     ),
     about(
         Planted::TimeByLocalClock,

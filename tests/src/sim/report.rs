@@ -26,6 +26,8 @@ pub struct Faults {
     /// Starts that a damaged disk made impossible, and operators' repairs.
     pub refused_starts: u64,
     pub repairs: u64,
+    pub compactions: u64,
+    pub snapshots_installed: u64,
     pub messages_lost: u64,
     pub messages_doubled: u64,
     pub messages_late: u64,
@@ -33,7 +35,7 @@ pub struct Faults {
 
 impl Faults {
     /// Name and count of each kind.
-    pub fn kinds(&self) -> [(&'static str, u64); 18] {
+    pub fn kinds(&self) -> [(&'static str, u64); 20] {
         [
             ("power cuts of nodes", self.power_cuts),
             ("nodes killed", self.kills),
@@ -50,6 +52,8 @@ impl Faults {
             ("bits turned", self.bit_flips),
             ("starts refused for damage", self.refused_starts),
             ("repairs by the operator", self.repairs),
+            ("logs compacted", self.compactions),
+            ("snapshots installed", self.snapshots_installed),
             ("messages lost", self.messages_lost),
             ("messages doubled", self.messages_doubled),
             ("messages late", self.messages_late),
@@ -73,6 +77,8 @@ impl Faults {
             bit_flips,
             refused_starts,
             repairs,
+            compactions,
+            snapshots_installed,
             messages_lost,
             messages_doubled,
             messages_late,
@@ -92,6 +98,8 @@ impl Faults {
         self.bit_flips += bit_flips;
         self.refused_starts += refused_starts;
         self.repairs += repairs;
+        self.compactions += compactions;
+        self.snapshots_installed += snapshots_installed;
         self.messages_lost += messages_lost;
         self.messages_doubled += messages_doubled;
         self.messages_late += messages_late;
@@ -110,6 +118,7 @@ pub struct SimReport {
     pub entries_committed: u64,
     pub acks: u64,
     pub publications: u64,
+    pub reads: u64,
     /// Equal for equal runs.
     pub trace_hash: Hash,
     /// The story, if it was asked for.

@@ -1,6 +1,7 @@
 //! The simulator about itself: it repeats, much happens in it, and it can fail.
 
 use super::*;
+use crate::golden;
 
 #[test]
 fn the_same_seed_is_the_same_run_to_the_byte() {
@@ -24,4 +25,24 @@ fn everything_holds_and_much_happens() {
     assert!(sum(|r| r.terms_led) > 30);
     assert!(sum(|r| r.acks) > 100);
     assert!(sum(|r| r.publications) > 100);
+}
+
+#[test]
+fn the_cluster_tells_its_stories() {
+    let differences = scenes::SCENES.iter().filter_map(|scene| {
+        let got = scene.transcript().unwrap_or_else(|why| panic!("{}: {why}", scene.name));
+        golden::difference(&golden::dir("cluster").join(format!("{}.txt", scene.name)), &got)
+    });
+    golden::assert_none(&differences.collect::<Vec<_>>());
+}
+
+/// Seeds that once failed, each with the reason behind it.
+#[test]
+fn what_was_once_found_stays_mended() {
+    let lines = include_str!("regressions.txt").lines().filter(|line| !line.starts_with('#'));
+    for line in lines.filter(|line| !line.trim().is_empty()) {
+        let (seed, why) = line.split_once(' ').expect("a seed, a space, a reason");
+        let seed = seed.parse().expect("a seed is a number");
+        run(seed).unwrap_or_else(|failure| panic!("{failure}\nonce: {why}"));
+    }
 }

@@ -2,8 +2,6 @@
 
 use proofmark_evidence::{Hash, StreamHasher};
 
-use super::cast::BEGIN_MS;
-
 /// Hashes every event; keeps the story's lines when asked, for `--trace`.
 pub(super) struct Trace {
     hasher: StreamHasher,
@@ -36,10 +34,4 @@ impl Trace {
     pub(super) fn into_parts(self) -> (Hash, Vec<String>) {
         (self.hasher.finish(), self.lines.unwrap_or_default())
     }
-}
-
-/// A unix time as seconds since the run began.
-pub(super) fn since_begin(unix_ms: u64) -> String {
-    let ms = unix_ms.cast_signed() - BEGIN_MS.cast_signed();
-    format!("{}.{:03} s", ms / 1_000, ms.unsigned_abs() % 1_000)
 }

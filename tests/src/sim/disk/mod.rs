@@ -11,8 +11,10 @@ mod content;
 mod coverage;
 mod files;
 mod names;
+mod raft_files;
 mod site;
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,9 +22,13 @@ use content::Content;
 pub use coverage::Coverage;
 pub(super) use files::{EvidenceFiles, SpoolFiles};
 use names::{Names, Node, parent};
+pub(super) use raft_files::RaftFiles;
 pub use site::{Class, Fault, Op, Site};
 
 use super::rng::Rng;
+
+/// Faults that wait on one disk at a time; one more takes the oldest one's place.
+const ARMED_MAX: usize = 4;
 
 /// Clones share it.
 #[derive(Clone)]
@@ -37,7 +43,8 @@ struct State {
     block_bytes: usize,
     /// How much of a torn write is made before power goes, in thousandths.
     torn_permille: usize,
-    armed: Option<(Site, Fault)>,
+    /// Oldest first.
+    armed: VecDeque<(Site, Fault)>,
     struck: Option<Struck>,
     coverage: Coverage,
     lies: Lies,
@@ -66,7 +73,7 @@ impl Disk {
             contents: Vec::new(),
             block_bytes,
             torn_permille: 500,
-            armed: None,
+            armed: VecDeque::new(),
             struck: None,
             coverage: Coverage::default(),
             lies,
@@ -84,12 +91,15 @@ impl Disk {
     /// The next program that comes by there meets this.
     pub(super) fn arm(&self, site: Site, fault: Fault, rng: &mut Rng) {
         let mut state = self.lock();
-        state.armed = Some((site, fault));
+        state.armed.push_back((site, fault));
+        if state.armed.len() > ARMED_MAX {
+            state.armed.pop_front();
+        }
         state.torn_permille = rng.index(1_001);
     }
 
     pub(super) fn disarm(&self) {
-        self.lock().armed = None;
+        self.lock().armed.clear();
     }
 
     /// What has struck, if anything; power and disk are well again.
@@ -97,8 +107,12 @@ impl Disk {
         self.lock().struck.take()
     }
 
+    pub(super) fn struck(&self) -> Option<Struck> {
+        self.lock().struck
+    }
+
     pub(super) fn has_struck(&self) -> bool {
-        self.lock().struck.is_some()
+        self.struck().is_some()
     }
 
     /// What was not synced is lost, or parts of it.
@@ -124,6 +138,11 @@ impl Disk {
         state.coverage.visit(site);
         state.coverage.hit(site, Fault::BitFlip);
         Some(path)
+    }
+
+    /// What was done until now was preparation.
+    pub(super) fn count_from_here(&self) {
+        self.lock().coverage = Coverage::default();
     }
 
     /// Where programs have come by so far.
@@ -195,10 +214,6 @@ impl Disk {
         let state = self.lock();
         state.check_power()?;
         Ok(state.contents[state.file(path)?].bytes().len() as u64)
-    }
-
-    pub(super) fn has_dir(&self, dir: &str) -> bool {
-        self.lock().names.has_dir(dir)
     }
 
     pub(super) fn exists(&self, path: &str) -> bool {
@@ -350,9 +365,10 @@ impl State {
     fn strike(&mut self, site: Site) -> io::Result<Option<Fault>> {
         self.check_power()?;
         self.coverage.visit(site);
-        let Some((_, fault)) = self.armed.take_if(|(armed, _)| *armed == site) else {
+        let Some(place) = self.armed.iter().position(|(armed, _)| *armed == site) else {
             return Ok(None);
         };
+        let (_, fault) = self.armed.remove(place).expect("it was just found");
         self.coverage.hit(site, fault);
         self.struck = Some(Struck { site, fault });
         Ok(Some(fault))

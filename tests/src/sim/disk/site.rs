@@ -14,7 +14,8 @@ pub enum Class {
     Payloads,
     Spool,
     Specs,
-    Other,
+    /// The data directory itself, and what lies in it only once.
+    Home,
 }
 
 /// What is done to it.
@@ -71,7 +72,7 @@ impl Class {
         Class::Payloads,
         Class::Spool,
         Class::Specs,
-        Class::Other,
+        Class::Home,
     ];
 
     pub(super) fn of(path: &str) -> Class {
@@ -85,12 +86,12 @@ impl Class {
             ("evidence/tile/entries", Class::Leaves),
             ("evidence/tile", Class::Tiles),
             ("evidence/payload", Class::Payloads),
-            ("evidence", Class::Other),
+            ("evidence", Class::Home),
             ("spool", Class::Spool),
             ("specs", Class::Specs),
         ];
         let found = begins.into_iter().find(|(begin, _)| path.starts_with(begin));
-        found.map_or(Class::Other, |(_, class)| class)
+        found.map_or(Class::Home, |(_, class)| class)
     }
 
     pub fn slug(self) -> &'static str {
@@ -106,7 +107,7 @@ impl Class {
             Class::Payloads => "payloads",
             Class::Spool => "spool",
             Class::Specs => "specs",
-            Class::Other => "other",
+            Class::Home => "data_dir",
         }
     }
 }

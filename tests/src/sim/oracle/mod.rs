@@ -33,6 +33,8 @@ pub(super) struct Oracle {
     cosigned: BTreeMap<u64, u64>,
     /// Leaves of batches that some leader has acknowledged.
     pub(super) acknowledged: BTreeSet<Hash>,
+    /// How far each agent was acknowledged.
+    acked_end: BTreeMap<usize, u64>,
     pub(super) acks: u64,
     pub(super) publications: u64,
 }
@@ -122,14 +124,24 @@ impl Oracle {
         Ok(())
     }
 
-    /// A node's disk was replaced: what it promised with the old one no longer binds it.
+    /// A node's evidence was replaced by a copy: what it has begins anew.
     pub(super) fn forget_node(&mut self, node_id: u64) {
         self.published.remove(&node_id);
+        self.cosigned.remove(&node_id);
     }
 
-    pub(super) fn acknowledged(&mut self, leaf: Hash) {
+    /// An ack leaves the node that speaks to the agent.
+    pub(super) fn acknowledged(&mut self, agent: usize, batch: Hash, seq_end: u64) {
         self.acks += 1;
-        self.acknowledged.insert(leaf);
+        self.acknowledged.insert(batch);
+        let end = self.acked_end.entry(agent).or_default();
+        if seq_end < u64::MAX {
+            *end = (*end).max(seq_end);
+        }
+    }
+
+    pub(super) fn acked_end(&self, agent: usize) -> u64 {
+        self.acked_end.get(&agent).copied().unwrap_or(0)
     }
 
     pub(super) fn committed_count(&self) -> u64 {

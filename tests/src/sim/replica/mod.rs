@@ -3,9 +3,11 @@
 //! It does what the aggregator's threads do, one thing at a time: what waits is proposed, what the
 //! driver says is carried away, what is committed is applied, what is applied is recorded.
 
+mod log;
 mod machine;
 mod requests;
 mod saved;
+mod snapshots;
 mod start;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -13,17 +15,21 @@ use std::sync::{Arc, Mutex};
 
 use proofmark_aggregator::clock::Clock;
 use proofmark_aggregator::command::{Command, Entry as PackedEntry};
-use proofmark_aggregator::consensus::driver::{Driver, Entry, Message, Output};
-use proofmark_aggregator::consensus::{ProposalOutcome, Role};
+use proofmark_aggregator::consensus::driver::{Driver, Entry, Message, Output, Read, RoleChange};
+use proofmark_aggregator::consensus::log_store::LogStore;
+use proofmark_aggregator::consensus::{
+    Position, ProposalOutcome, Role, SnapshotMeta, SnapshotOffer,
+};
 use proofmark_aggregator::recorder::{Core, Health, RecorderTask};
 
 pub(super) use requests::accepted_up_to;
 pub(super) use requests::{Answered, Asker, Request};
+pub(super) use snapshots::{Fetched, replace_evidence};
 pub(super) use start::NoStart;
 
 use super::Planted;
 use super::disk::Disk;
-use super::raft_log::RaftLog;
+use log::Log;
 use machine::Machine;
 use requests::Waiting;
 
@@ -35,7 +41,8 @@ pub(super) struct Replica {
     /// Rises with each start: what was under way in an earlier life is not delivered to a later.
     pub(super) life: u64,
     pub(super) disk: Disk,
-    pub(super) log: RaftLog,
+    /// How many nodes there are.
+    pub(super) members: u64,
     /// Everything that a crash takes.
     pub(super) up: Option<Up>,
     /// Why it does not start any more, until somebody repairs it.
@@ -44,7 +51,8 @@ pub(super) struct Replica {
 }
 
 pub(super) struct Up {
-    pub(super) driver: Driver<RaftLog>,
+    pub(super) driver: Driver<LogStore>,
+    pub(super) log: Log,
     pub(super) machine: Machine,
     pub(super) recorder: Core,
     pub(super) health: Health,
@@ -58,6 +66,20 @@ pub(super) struct Up {
     /// Sent on to the leader, by token.
     pub(super) forwarded: BTreeMap<u64, Request>,
     stamped_at_ms: u64,
+    /// Reads under way: their token, what they must see, and the index once it is known.
+    pub(super) reads: BTreeMap<u64, PendingRead>,
+    /// A snapshot is on its way here.
+    pub(super) fetching: bool,
+    /// Where the snapshot ends that is durable and not installed yet.
+    pub(super) installing: Option<u64>,
+}
+
+/// A linearizable read of one agent's next number.
+pub(super) struct PendingRead {
+    pub(super) agent: usize,
+    /// What was acknowledged before it was asked for.
+    pub(super) expects: u64,
+    pub(super) index: Option<u64>,
 }
 
 /// What a round brought forth for the world to carry away.
@@ -66,9 +88,17 @@ pub(super) struct Round {
     pub(super) messages: Vec<Message>,
     pub(super) committed: Vec<Entry>,
     pub(super) leads_term: Option<u64>,
+    pub(super) role: Option<RoleChange>,
     pub(super) answers: Vec<Answered>,
     /// To the leader, by node id.
     pub(super) forwards: Vec<(u64, Request)>,
+    pub(super) reads: Vec<Read>,
+    /// A peer has a snapshot that this node needs.
+    pub(super) offer: Option<SnapshotOffer>,
+    /// The log starts over: the state must become this.
+    pub(super) install: Option<SnapshotMeta>,
+    /// The log may be let go of up to here.
+    pub(super) compact: Option<Position>,
 }
 
 /// What applying one entry brought forth.
@@ -78,8 +108,8 @@ pub(super) struct AppliedEntry {
 }
 
 impl Replica {
-    pub(super) fn new(id: u64, disk: Disk, log: RaftLog, planted: Option<Planted>) -> Self {
-        Self { id, life: 0, disk, log, up: None, broken: None, planted }
+    pub(super) fn new(id: u64, members: u64, disk: Disk, planted: Option<Planted>) -> Self {
+        Self { id, life: 0, disk, members, up: None, broken: None, planted }
     }
 
     pub(super) fn place(&self) -> usize {
@@ -94,21 +124,17 @@ impl Replica {
         self.up.as_ref().is_some_and(|up| up.driver.status().role == Role::Leader)
     }
 
-    pub(super) fn applied(&self) -> u64 {
-        self.up.as_ref().map_or(0, |up| up.machine.applied())
-    }
-
     /// Proposes what waits and takes everything the driver has to say.
     pub(super) fn settle(&mut self, now_ms: u64) -> Round {
         let mut round = Round::default();
-        let (planted, log) = (self.planted, self.log.clone());
+        let planted = self.planted;
         let Some(up) = &mut self.up else { return round };
         up.clock.set_unix_ms(now_ms);
         loop {
             up.take_proposals();
             up.propose(now_ms, planted, &mut round);
             let Some(output) = up.driver.take_output() else { return round };
-            up.carry(output, &log, planted, &mut round);
+            up.carry(output, planted, &mut round);
         }
     }
 
@@ -120,6 +146,10 @@ impl Replica {
     pub(super) fn save(&mut self) -> Result<(), String> {
         let planted = self.planted;
         let Some(up) = &mut self.up else { return Ok(()) };
+        up.installing = up.installing.filter(|index| *index > up.machine.applied());
+        if up.installing.is_some() {
+            return Ok(()); // the saved state is the snapshot; an older one must not replace it
+        }
         if planted != Some(Planted::SavedBeforeEvidence) {
             up.record_all()?;
             up.recorder.sync().map_err(|fault| fault.to_string())?;
@@ -134,7 +164,9 @@ impl Replica {
             head.map(|head| torn.insert(b"h".to_vec(), head));
             saved::save(&self.disk, &torn).map_err(|fault| fault.to_string())?;
         }
-        saved::save(&self.disk, &up.machine.rows).map_err(|fault| fault.to_string())
+        saved::save(&self.disk, &up.machine.rows).map_err(|fault| fault.to_string())?;
+        up.offer_saved(self.members);
+        Ok(())
     }
 }
 
@@ -225,19 +257,17 @@ impl Up {
         }
     }
 
-    fn carry(
-        &mut self,
-        output: Output,
-        log: &RaftLog,
-        planted: Option<Planted>,
-        round: &mut Round,
-    ) {
+    fn carry(&mut self, output: Output, planted: Option<Planted>, round: &mut Round) {
         round.messages.extend(output.messages);
+        round.reads.extend(output.reads);
+        round.offer = output.offer.or(round.offer.take());
+        round.install = output.install.or(round.install.take());
+        round.compact = output.compact.max(round.compact);
         self.apply_queue.extend(output.committed.iter().cloned());
         round.committed.extend(output.committed);
         if let Some(task) = output.write {
             let number = task.number;
-            log.write(task);
+            self.log.push(task, planted);
             if planted == Some(Planted::AckBeforeFsync) {
                 self.driver.persisted(number);
             }
@@ -245,6 +275,7 @@ impl Up {
         if let Some(change) = output.role {
             let leads = change.role == Role::Leader;
             round.leads_term = leads.then_some(change.term);
+            round.role = Some(change);
             let lost = self.waiting.lose_before(if leads { change.term } else { u64::MAX });
             let outcome = || match planted {
                 Some(Planted::LostTakenForApplied) => {

@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use proofmark_aggregator::clock::Clock;
+use proofmark_aggregator::consensus::Membership;
 use proofmark_aggregator::consensus::driver::{Driver, DriverConfig};
 use proofmark_aggregator::recorder::{Core, Health, LeafIndex, RecorderParts, SignedFile};
 use proofmark_aggregator::state::State;
-use proofmark_aggregator::tables::{IndexedBatch, TablesFault};
-use proofmark_evidence::LogWriter;
+use proofmark_aggregator::tables::TablesFault;
+use proofmark_evidence::{BatchSpan, LogWriter};
 
 use super::machine::{Machine, Mutant};
 use super::requests::Waiting;
-use super::{Replica, Up, saved};
+use super::{Replica, Up, log, saved};
 use crate::sim::Planted;
 use crate::sim::cast::Cast;
 use crate::sim::disk::EvidenceFiles;
@@ -34,7 +35,7 @@ pub(in crate::sim) enum NoStart {
 struct NoIndex;
 
 impl LeafIndex for NoIndex {
-    fn take_leaf(&self, _: u64, _: Option<&IndexedBatch>) -> Result<(), TablesFault> {
+    fn take_leaf(&self, _: u64, _: Option<&BatchSpan>) -> Result<(), TablesFault> {
         Ok(())
     }
 }
@@ -46,7 +47,8 @@ impl Replica {
         self.disk.sync_dir("").map_err(|fault| fault.to_string())?;
         let files = Box::new(EvidenceFiles::new(&self.disk, "evidence"));
         let created = LogWriter::create_in(files, &cast.origin, &cast.policy.to_text());
-        created.map(drop).map_err(|fault| fault.to_string())
+        created.map_err(|fault| fault.to_string())?;
+        log::create(&self.disk, cast, self.id)
     }
 
     /// Starts from what the disk holds.
@@ -68,7 +70,7 @@ impl Replica {
     }
 
     fn open(&self, cast: &Cast, unix_ms: u64, jitter_seed: u64) -> Result<Up, String> {
-        let recovered = self.open_log()?;
+        let (log, recovered) = log::open(&self.disk, cast, self.id, self.planted)?;
         let files = || EvidenceFiles::new(&self.disk, "evidence");
         let writer = LogWriter::open_in(Box::new(files())).map_err(|fault| fault.to_string())?;
         let (state, rows) = self.open_state(&writer)?;
@@ -76,9 +78,14 @@ impl Replica {
         if self.planted == Some(Planted::AppliedFromHardState) {
             applied = applied.max(recovered.hard_state.commit);
         }
-        let config =
-            DriverConfig { node_id: self.id, applied, jitter_seed, tail_bytes_max: TAIL_BYTES_MAX };
-        let driver = Driver::new(&config, self.log.clone(), recovered);
+        let config = DriverConfig {
+            node_id: self.id,
+            applied,
+            membership: Membership::of_voters(1..=self.members),
+            jitter_seed,
+            tail_bytes_max: TAIL_BYTES_MAX,
+        };
+        let driver = Driver::new(&config, log.store.clone(), recovered);
         let driver = driver.map_err(|fault| fault.to_string())?;
         let clock = Clock::manual(unix_ms);
         let proposals: Arc<Mutex<Vec<_>>> = Arc::default();
@@ -107,6 +114,7 @@ impl Replica {
         let mutant = |planted| Mutant { planted, keys: keys.collect(), seen: Default::default() };
         Ok(Up {
             driver,
+            log,
             machine: Machine::new(state, rows, self.planted.map(mutant)),
             recorder,
             health,
@@ -118,6 +126,9 @@ impl Replica {
             waiting: Waiting::default(),
             forwarded: BTreeMap::new(),
             stamped_at_ms: 0,
+            reads: BTreeMap::new(),
+            fetching: false,
+            installing: None,
         })
     }
 

@@ -96,7 +96,9 @@ impl World {
         let Some(report) = report else { return Ok(()) };
         match (&report, appending) {
             (Report::Appended { .. }, Some(batch)) => self.note_spooled(agent, &batch),
-            (Report::Rejoined(_), _) => self.truth.left_chain(agent)?,
+            (Report::Rejoined(damage), _) if !damage.files.is_empty() => {
+                self.truth.left_chain(agent)?;
+            }
             _ => {}
         }
         self.agent_happened(agent, Happened::Spool(report))

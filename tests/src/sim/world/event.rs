@@ -6,7 +6,7 @@ use proofmark_aggregator::consensus::driver::Message;
 use proofmark_evidence::{Outcome, SealedBatch};
 
 use crate::sim::gateway::Answer;
-use crate::sim::replica::{Asker, Request};
+use crate::sim::replica::{Asker, Fetched, Request};
 
 /// `life`: what was under way in an earlier life of its owner is not delivered to a later.
 pub(in crate::sim) enum Event {
@@ -96,6 +96,14 @@ pub(in crate::sim) enum Event {
         conn: u64,
         answer: Box<Answer>,
     },
+    /// Somebody wants to read what is newest.
+    ReadAsked,
+    /// A snapshot has come whole.
+    Fetched {
+        node: usize,
+        life: u64,
+        fetched: Box<Fetched>,
+    },
     Nemesis,
 }
 
@@ -118,7 +126,8 @@ impl Event {
             | Event::Seal { node }
             | Event::Ask { node, .. }
             | Event::Answered { node, .. }
-            | Event::ForwardTimeout { node, .. } => Some(*node),
+            | Event::ForwardTimeout { node, .. }
+            | Event::Fetched { node, .. } => Some(*node),
             Event::Deliver { message } => usize::try_from(message.to - 1).ok(),
             _ => None,
         }
@@ -159,6 +168,8 @@ impl Event {
                 Answer::Ack { seq_end, .. } => [23, *conn, *seq_end],
                 _ => [24, *conn, 0],
             },
+            Event::ReadAsked => of(26, 0, 0),
+            Event::Fetched { node, life, .. } => of(27, *node, *life),
             Event::Nemesis => of(25, 0, 0),
         }
     }

@@ -7,6 +7,8 @@ mod nodes;
 mod operator;
 mod phases;
 mod power;
+mod reads;
+mod snapshots;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -17,10 +19,9 @@ use super::cast::Cast;
 use super::disk::{Class, Disk, Lies};
 use super::gateway::Gateway;
 use super::nemesis;
-use super::network::{Network, Place};
+use super::network::Network;
 use super::operator::Operator;
 use super::oracle::{Oracle, Truth};
-use super::raft_log::RaftLog;
 use super::replica::Replica;
 use super::report::Faults;
 use super::rng::Rng;
@@ -50,6 +51,8 @@ pub(super) struct World {
     pub(super) phase: Phase,
     pub(super) planted: Option<Planted>,
     tokens: u64,
+    /// Linearizable reads that were answered.
+    pub(super) reads: u64,
     /// The one node and the one agent whose disks may rot in this run.
     pub(super) rotten_node: Option<usize>,
     pub(super) rotten_agent: Option<usize>,
@@ -91,8 +94,7 @@ impl World {
         let lies = lies(planted);
         let voters: Vec<u64> = (1..=count).collect();
         let nodes = voters.iter().map(|id| {
-            let log = RaftLog::new(&voters, planted);
-            let replica = Replica::new(*id, Disk::new(block_bytes, lies), log, planted);
+            let replica = Replica::new(*id, count, Disk::new(block_bytes, lies), planted);
             let drift_ppm = i64::try_from(rng.between(0, 40_000)).expect("small") - 20_000;
             Node {
                 replica,
@@ -130,6 +132,7 @@ impl World {
             phase: Phase::Cruel,
             planted,
             tokens: 0,
+            reads: 0,
             rotten_node,
             rotten_agent,
         };
@@ -140,6 +143,7 @@ impl World {
     fn begin(&mut self) -> Result<(), String> {
         for node in 0..self.nodes.len() {
             self.nodes[node].replica.init(&self.cast)?;
+            self.nodes[node].replica.disk.count_from_here();
             self.plan(0, Event::Restart { node });
             self.plan(self.nodes[node].tick_ms, Event::Tick { node, again: true });
             self.plan(1_000, Event::Duty { node });
@@ -150,6 +154,7 @@ impl World {
             self.plan(100, Event::AgentStart { agent });
         }
         self.plan(10, Event::OperatorSays);
+        self.plan(2_000, Event::ReadAsked);
         self.plan(1_500, Event::Nemesis);
         Ok(())
     }
@@ -209,6 +214,8 @@ impl World {
             Event::LinkCheck { agent, life } => self.link_check(agent, life),
             Event::ToNode { conn, said } => self.to_node(conn, *said),
             Event::ToAgent { conn, answer } => self.to_agent(conn, *answer),
+            Event::ReadAsked => self.read_asked(),
+            Event::Fetched { node, life, fetched } => self.fetched(node, life, &fetched),
             Event::Nemesis => self.nemesis(),
         }
     }
@@ -220,10 +227,6 @@ impl World {
             self.plan(in_ms, Event::Nemesis);
         }
         Ok(())
-    }
-
-    pub(super) fn place_of_node(&self, node: usize) -> Place {
-        Place::Node(node)
     }
 
     /// Wall clock of a node.

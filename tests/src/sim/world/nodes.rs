@@ -1,7 +1,8 @@
 //! What nodes do, and what becomes of it.
 
 use proofmark_aggregator::command::Command;
-use proofmark_aggregator::consensus::driver::Message;
+use proofmark_aggregator::consensus::Role;
+use proofmark_aggregator::consensus::driver::{Message, RoleChange};
 
 use super::{Event, Phase, World};
 use crate::sim::Planted;
@@ -42,10 +43,12 @@ impl World {
         if !self.lives(node, life) {
             return Ok(());
         }
-        let replica = &mut self.nodes[node].replica;
-        let number = replica.log.finish_flush();
+        let planted = self.planted;
+        let number = self.up(node).log.finish_flush(planted);
+        let mut durable = None;
+        self.or_crash(node, number.map(|number| durable = number))?;
         if self.planted != Some(Planted::AckBeforeFsync)
-            && let (Some(number), Some(up)) = (number, &mut replica.up)
+            && let (Some(number), Some(up)) = (durable, &mut self.nodes[node].replica.up)
         {
             up.driver.persisted(number);
         }
@@ -71,6 +74,7 @@ impl World {
                 self.answer(node, request, outcome)?;
             }
         }
+        self.finish_reads(node)?;
         if self.specs_revision(node) != specs_before {
             self.tell_specs(node);
         }
@@ -162,9 +166,9 @@ impl World {
         let now_ms = self.node_unix_ms(node);
         let round = self.nodes[node].replica.settle(now_ms);
         let (id, life) = (self.nodes[node].replica.id, self.nodes[node].replica.life);
+        self.tell_role(id, round.role);
         if let Some(term) = round.leads_term {
             self.oracle.leader(id, term)?;
-            self.say(|| format!("node {id} leads term {term}"));
             self.count_again(node);
         }
         for entry in &round.committed {
@@ -183,11 +187,29 @@ impl World {
         for (to, request) in round.forwards {
             self.forward(node, to, request);
         }
-        if self.nodes[node].replica.log.start_flush() {
+        self.answer_reads(node, &round.reads)?;
+        self.offered(node, round.offer);
+        self.compacted(node, round.compact)?;
+        if round.install.is_some() {
+            return self.installed(node);
+        }
+        if self.nodes[node].replica.is_up() && self.up(node).log.start_flush() {
             let in_ms = self.flush_ms(node);
             self.plan(in_ms, Event::Flush { node, life });
         }
         Ok(())
+    }
+
+    fn tell_role(&mut self, id: u64, role: Option<RoleChange>) {
+        let Some(RoleChange { role, term, leader }) = role else { return };
+        self.say(|| match (role, leader) {
+            (Role::Leader, _) => format!("node {id} leads term {term}"),
+            (Role::Candidate, _) => format!("node {id} hears no leader and asks for votes"),
+            (Role::Follower, Some(leader)) => {
+                format!("node {id} follows node {leader}, term {term}")
+            }
+            (Role::Follower, None) => format!("node {id} has no leader, term {term}"),
+        });
     }
 
     /// Roots that the recorder is about to propose or to sign.

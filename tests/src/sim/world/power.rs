@@ -4,6 +4,7 @@ use proofmark_evidence::Checkpoint;
 
 use super::{Event, Phase, World};
 use crate::sim::oracle::Remembered;
+use crate::sim::replica::replace_evidence;
 
 /// How a program ends without being asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +44,6 @@ impl World {
         host.gateway.clear();
         host.published_size = 0;
         host.paused_until_ms = 0;
-        host.replica.disk.disarm();
-        host.replica.log.crash(&mut self.rng);
         if end == End::PowerCut {
             host.replica.disk.power_cut(&mut self.rng);
         }
@@ -101,9 +100,8 @@ impl World {
             return;
         };
         let files = self.nodes[healthy].replica.disk.files_below("evidence/");
-        let disk = &self.nodes[node].replica.disk;
-        disk.wipe("evidence/");
-        files.iter().for_each(|(path, bytes)| disk.put(path, bytes));
+        replace_evidence(&self.nodes[node].replica.disk, &files);
+        self.oracle.forget_node(self.nodes[node].replica.id);
         self.say(|| format!("node {}: evidence copied from node {}", node + 1, healthy + 1));
         self.nodes[node].replica.broken = None;
         self.faults.repairs += 1;
@@ -114,7 +112,6 @@ impl World {
         let host = &mut self.agents[agent];
         host.up = None;
         host.life += 1;
-        host.disk.disarm();
         if end == End::PowerCut {
             host.disk.power_cut(&mut self.rng);
         }

@@ -141,8 +141,11 @@ impl World {
             Asker::Nobody => {}
             Asker::Stream { conn, place } => {
                 let answer = gateway::answer_of(&outcome);
-                if let (Answer::Ack { .. }, Some(batch)) = (&answer, request.batch) {
-                    self.oracle.acknowledged(batch);
+                let agent = self.conns.get(&conn).map(|conn| conn.agent);
+                if let (Answer::Ack { seq_end, .. }, Some(batch), Some(agent)) =
+                    (&answer, request.batch, agent)
+                {
+                    self.oracle.acknowledged(agent, batch, *seq_end);
                 }
                 self.decided(node, conn, place, answer);
             }
