@@ -29,7 +29,8 @@ cargo xtask VERB
   tidy       the room table, limits, sizes, crash sentences, dead files, what the pages name
   deny       one version of each crate that must be single; nothing banned; our crates' edges
   bench      bench ingest: signed results/s accepted by a 3-replica cluster on this machine
-  sim        sim [--seed S] [--seeds N] [--planted NAME] [--trace]: the deterministic simulator
+  sim        sim --seed S [--trace] | --seeds N | --minutes M | --planted [NAME]: the deterministic
+             simulator: one run and its story, many, fresh ones, planted mistakes
   fuzz       fuzz [--minutes M] [--target T]: libFuzzer on every decoder of foreign bytes
   golden-data  golden-data N: writes tests/golden/data-N, directories of today's formats
   chaos      chaos --minutes M | --kills N [--seed S] [--upgrade-from REV]: a nemesis at processes
