@@ -5,6 +5,7 @@
 //! sim --seeds N [--seed S]    N runs from seed S (default 1) on
 //! sim --minutes M             fresh seeds for so long
 //! sim --planted [NAME]        every planted mistake (or this one) must be found
+//! sim --scene NAME            a short story of one cluster
 //! ```
 //! Ends with 0 when every run held, 1 when one did not (its seed is printed), 2 on bad arguments.
 
@@ -16,6 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use proofmark_tests::sim::campaign::{Hunt, Sums, hunt, run_many};
+use proofmark_tests::sim::scenes::{SCENES, Scene};
 use proofmark_tests::sim::{CRUEL_MS, Plan, Planted, run_plan};
 
 /// Runs in which a planted mistake must be found, and by which its rate is told.
@@ -28,6 +30,7 @@ enum Task {
     Many { first: u64, seeds: u64 },
     Fresh { minutes: f64 },
     Hunt(Vec<Planted>),
+    Tell(Scene),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
             many(fresh_seed(), move |_, elapsed| elapsed < limit)
         }
         Task::Hunt(all) => hunt_all(&all),
+        Task::Tell(scene) => tell(&scene),
     }
 }
 
@@ -64,9 +68,15 @@ fn parse(words: &[String]) -> Result<Task, String> {
         }
         Some(None) => Err(format!("{name}: expected a number, got nothing")),
     };
-    let known = ["--seed", "--seeds", "--minutes", "--planted", "--trace"];
+    let known = ["--seed", "--seeds", "--minutes", "--planted", "--trace", "--scene"];
     if let Some(word) = words.iter().find(|w| w.starts_with("--") && !known.contains(&w.as_str())) {
         return Err(format!("expected one of {known:?}, got {word}"));
+    }
+    if let Some(name) = value("--scene") {
+        let found = SCENES.iter().find(|scene| Some(scene.name) == name.as_deref());
+        let names = SCENES.map(|scene| scene.name);
+        let fault = || format!("--scene: expected one of {names:?}, got {name:?}");
+        return found.copied().map(Task::Tell).ok_or_else(fault);
     }
     let seed = number("--seed")?.map(|seed| seed as u64);
     let planted = value("--planted").map(|name| name.map(|name| planted(&name)).transpose());
@@ -121,6 +131,19 @@ fn one(seed: u64, trace: bool, planted: Option<Planted>) -> ExitCode {
         Err(failure) => {
             failure.story.iter().for_each(|line| println!("{line}"));
             print_failure(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell(scene: &Scene) -> ExitCode {
+    match scene.transcript() {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("FAILED scene {}: {why}", scene.name);
             ExitCode::FAILURE
         }
     }

@@ -18,7 +18,6 @@ pub enum Planted {
     SavedWithoutDedupe,
     SavedBeforeEvidence,
     TornTakenForCorrupt,
-    CorruptTakenForTorn,
     LogClearedBeforeSnapshot,
     StaleRead,
     TimeByLocalClock,
@@ -32,7 +31,6 @@ pub enum Planted {
     LateResultDropped,
     DoubleCountAfterFailover,
     SyncFaultIgnored,
-    EffectsLostOnRestart,
     SpecAtOnce,
 }
 
@@ -97,11 +95,6 @@ const ALL: &[About] = &[
         "an unfinished last record keeps a replica from starting",
     ),
     about(
-        Planted::CorruptTakenForTorn,
-        "corrupt_taken_for_torn",
-        "a damaged record is cut away with all that follows it, as if it were unfinished",
-    ),
-    about(
         Planted::LogClearedBeforeSnapshot,
         "log_cleared_before_snapshot",
         "the log starts over before the snapshot it starts from is durable",
@@ -161,11 +154,6 @@ const ALL: &[About] = &[
         Planted::SyncFaultIgnored,
         "sync_fault_ignored",
         "a failed write of the log is taken for done",
-    ),
-    about(
-        Planted::EffectsLostOnRestart,
-        "effects_lost_on_restart",
-        "effects that the recorder has not carried out are not made again after a start",
     ),
     about(
         Planted::SpecAtOnce,

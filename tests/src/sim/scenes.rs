@@ -1,7 +1,7 @@
 //! Short stories of one cluster, for people: nothing is left to chance but how long things take.
 //!
-//! Each scene is a world without a nemesis in which one thing is done at its time. Their
-//! transcripts are golden files in `tests/golden/cluster`.
+//! Each scene is a world without a nemesis in which one thing is done at its time.
+//! `cargo xtask sim --scene NAME` tells it.
 
 use super::trace::Trace;
 use super::world::{End, Phase, World};
@@ -9,7 +9,7 @@ use super::world::{End, Phase, World};
 /// One scene.
 #[derive(Clone, Copy, Debug)]
 pub struct Scene {
-    /// Also the golden file's name.
+    /// As on the command line.
     pub name: &'static str,
     /// What a reader is to look for.
     pub about: &'static str,

@@ -46,12 +46,3 @@ spec:
   timeWindow: [{duration: 1h, isRolling: true}]
   objectives: [{target: 0.99}]
 ";
-
-/// How often a check runs in this revision.
-pub(super) fn interval_ms(check: &str, revision: u64) -> u64 {
-    match check {
-        "home" => 1_000 * (1 + revision % 3),
-        "deep" => 3_000,
-        _ => 2_000,
-    }
-}

@@ -110,8 +110,7 @@ impl Agent {
     /// Planted: the newest record of the newest segment is not read.
     fn forget_newest(&self) {
         let files = self.disk.files_below("spool/");
-        let Some((path, bytes)) = files.iter().filter(|(_, bytes)| bytes.len() > 8).next_back()
-        else {
+        let Some((path, bytes)) = files.iter().rfind(|(_, bytes)| bytes.len() > 8) else {
             return;
         };
         // A magic of 8 bytes, then records: checksum, length of what follows, and that.

@@ -5,16 +5,17 @@ use proofmark_slo::{Counts, ENROL_LEAD_MS};
 use proofmark_spec::Grid;
 
 use super::log::Reading;
-use crate::sim::specs::interval_ms;
 
 /// Good, bad and unknown runs until `as_of_ms`, of the objective that all specs share.
 pub(super) fn counted(reading: &Reading, as_of_ms: u64) -> Counts {
     let mut counts = Counts::default();
     for (agent, enrolled_at_ms) in &reading.enrolled_at_ms {
         for check in ["home", "deep"] {
-            for (place, (revision, effective_at_ms)) in reading.specs.iter().enumerate() {
+            for (place, (documents, effective_at_ms)) in reading.specs.iter().enumerate() {
                 let ends_ms = reading.specs.get(place + 1).map_or(u64::MAX, |next| next.1);
-                let grid = Grid::of(check, agent, interval_ms(check, *revision));
+                let found = documents.checks.iter().find(|one| one.name == check);
+                let Some(interval_ms) = found.map(|check| check.interval_ms) else { continue };
+                let grid = Grid::of(check, agent, interval_ms);
                 let from_ms = (*effective_at_ms).max(enrolled_at_ms + ENROL_LEAD_MS);
                 let instants = instants(grid, from_ms, ends_ms.min(as_of_ms));
                 instants.for_each(|at_ms| count(&mut counts, reading, agent, check, at_ms));

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use proofmark_evidence::{
-    BatchHeader, Hash, Header, KeyChangeKind, LeafVisitor, OpenBatch, Outcome, SpecChange, sha256,
+    BatchHeader, Hash, Header, KeyChangeKind, LeafVisitor, OpenBatch, Outcome, sha256,
 };
 use proofmark_slo::Replay;
+use proofmark_spec::{Documents, Source, parse};
 
 use super::truth::RunKey;
 
@@ -18,8 +19,8 @@ pub(super) struct Reading {
     /// How often each payload of a batch lies in the log, by its hash.
     pub(super) batches: BTreeMap<Hash, u64>,
     pub(super) enrolled_at_ms: BTreeMap<String, u64>,
-    /// Revision and the instant it took effect, ascending.
-    pub(super) specs: Vec<(u64, u64)>,
+    /// The documents applied, and the instant each took effect, ascending.
+    pub(super) specs: Vec<(Documents, u64)>,
     pub(super) newest_at_ms: u64,
 }
 
@@ -37,8 +38,12 @@ impl LeafVisitor for Reading {
                     self.enrolled_at_ms.insert(agent.to_string(), change.at_ms);
                 }
             }
-            Header::SpecChange(SpecChange { revision, effective_at_ms, .. }) => {
-                self.specs.push((*revision, *effective_at_ms));
+            Header::SpecChange(change) => {
+                let text = String::from_utf8_lossy(payload);
+                // An operator who repeats himself applies the same text as another revision.
+                if let Ok(documents) = parse(&[Source { file: "applied", text: &text }]) {
+                    self.specs.push((documents, change.effective_at_ms));
+                }
             }
             Header::Decision(decision) => self.newest_at_ms = decision.at_ms,
         }

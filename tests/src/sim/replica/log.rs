@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proofmark_aggregator::consensus::driver::WriteTask;
-use proofmark_aggregator::consensus::log_store::{LogIdentity, LogStore, LogStoreFault};
+use proofmark_aggregator::consensus::log_store::{LogIdentity, LogStore};
 use proofmark_aggregator::consensus::storage::RecoveredLog;
 use proofmark_evidence::sha256;
 
@@ -40,15 +40,8 @@ pub(super) fn open(
     planted: Option<Planted>,
 ) -> Result<(Log, RecoveredLog), String> {
     let identity = identity(cast, node_id);
-    let open = || LogStore::open_on(Arc::new(RaftFiles::new(disk)), identity, FILE_BYTES);
     let before = total_bytes(disk);
-    let opened = match (open(), planted) {
-        (Err(LogStoreFault::Damaged { file, offset, .. }), Some(Planted::CorruptTakenForTorn)) => {
-            cut_at(disk, &file, offset);
-            open()
-        }
-        (opened, _) => opened,
-    };
+    let opened = LogStore::open_on(Arc::new(RaftFiles::new(disk)), identity, FILE_BYTES);
     let (store, recovered) = opened.map_err(|fault| fault.to_string())?;
     if planted == Some(Planted::TornTakenForCorrupt) && total_bytes(disk) < before {
         return Err("raft log damaged: its last record is not whole".to_owned());
@@ -107,17 +100,4 @@ fn total_bytes(disk: &Disk) -> usize {
     let files = disk.files_below("raft/");
     let logs = files.iter().filter(|(path, _)| path.ends_with(".raftlog"));
     logs.map(|(_, bytes)| bytes.len()).sum()
-}
-
-/// Planted: whatever does not open is thrown away, with all that follows it.
-fn cut_at(disk: &Disk, file: &str, offset: u64) {
-    for (path, bytes) in disk.files_below("raft/") {
-        let name = path.rsplit('/').next().unwrap_or_default();
-        let named = file.rsplit('/').next().unwrap_or_default();
-        if name == named {
-            disk.put(&path, &bytes[..usize::try_from(offset).expect("a small file")]);
-        } else if name > named {
-            disk.wipe(&path);
-        }
-    }
 }

@@ -244,6 +244,9 @@ impl World {
     }
 
     fn send(&mut self, node: usize, message: Message) {
+        if message.to == message.from {
+            return; // no replica has a stream to itself
+        }
         let to = usize::try_from(message.to - 1).expect("a node");
         for delay_ms in self.network.delays_ms(Place::Node(node), Place::Node(to), &mut self.rng) {
             self.plan(delay_ms, Event::Deliver { message: Box::new(message.clone()) });

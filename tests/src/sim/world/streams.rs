@@ -64,7 +64,7 @@ impl World {
         self.plan(in_ms, Event::ToAgent { conn, answer: Box::new(answer) });
     }
 
-    pub(super) fn to_node(&mut self, conn: u64, said: Said) -> Result<(), String> {
+    pub(super) fn node_hears(&mut self, conn: u64, said: Said) -> Result<(), String> {
         let Some(open) = self.conns.get(&conn).filter(|conn| !conn.is_broken) else {
             return Ok(());
         };
@@ -185,7 +185,7 @@ impl World {
         }
     }
 
-    pub(super) fn to_agent(&mut self, conn: u64, answer: Answer) -> Result<(), String> {
+    pub(super) fn agent_hears(&mut self, conn: u64, answer: Answer) -> Result<(), String> {
         let Some(agent) = self.conns.get(&conn).filter(|conn| !conn.is_broken).map(|c| c.agent)
         else {
             return Ok(());
