@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use super::Role;
 use super::conf_change;
 use super::driver::{
-    Driver, DriverConfig, Entry, EntryType, HardState, Message, Output, Position, WriteTask,
+    Driver, DriverConfig, Entry, EntryType, HardState, Message, MessageType, Output, Position,
+    WriteTask,
 };
 use super::membership::{Membership, MembershipChange, Part};
 use super::snapshot::{SnapshotMeta, SnapshotOffer};
@@ -357,10 +357,6 @@ impl Stage {
         if let Some(change) = output.role {
             let leader = change.leader.map_or("nobody".to_owned(), |leader| format!("n{leader}"));
             let role = change.role.slug();
-            if change.role == Role::Leader {
-                let leader = *self.truth.leaders.entry(change.term).or_insert(id);
-                assert_eq!(leader, id, "one leader in term {}", change.term);
-            }
             self.say(format!("n{id} {role} term={} following {leader}", change.term));
         }
         if let Some(meta) = output.install {
@@ -392,6 +388,11 @@ impl Stage {
         if let Some(position) = output.compact {
             self.say(format!("n{id} lets go of its log up to {}", position.index));
             self.node(id).disk.0.borrow_mut().compact(position);
+        }
+        // Whom nobody has heard has not led: a crash may make it forget.
+        for message in output.messages.iter().filter(|m| m.msg_type == MessageType::MsgAppend) {
+            let leader = *self.truth.leaders.entry(message.term).or_insert(id);
+            assert_eq!(leader, id, "one leader in term {}", message.term);
         }
         self.messages.extend(output.messages);
         if let Some(task) = output.write {
