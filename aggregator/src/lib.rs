@@ -26,3 +26,4 @@ pub mod snapshot;
 pub mod state;
 pub mod tables;
 pub mod views;
+pub mod waiting;

@@ -103,8 +103,13 @@ pub const ENTRY_COMMANDS_MAX: usize = 1_024;
 /// in an entry that came from elsewhere it is damage: the replica stops.
 pub const ENTRY_COMMANDS_BYTES_MAX: usize = 1 << 20;
 
-/// When a caller told `Busy` should come back, in milliseconds: a few group commits later.
+/// When a caller told `Busy` should come back at the earliest, in milliseconds: a few group commits
+/// later. A longer queue tells a later time: twice what its oldest has waited.
 pub const BUSY_RETRY_MS: u64 = 50;
+
+/// The latest such time, in milliseconds. Reached when a queue hardly moves: coming back sooner
+/// costs more than it finds out.
+pub const BUSY_RETRY_MS_MAX: u64 = 5_000;
 
 /// How long an offer of leadership may stand, in milliseconds: after one election timeout the
 /// leader takes it back. Reached: whoever made it goes on without.
@@ -384,6 +389,11 @@ pub const STREAM_ANSWERS_MAX: usize = 16;
 /// Batches of all streams between receipt and answer: bounds memory, 1 MiB each at worst.
 /// At the bound the answer is `Busy`.
 pub const BATCHES_UNDER_WAY_MAX: usize = 512;
+
+/// What share of the free places one stream may hold: with `1/n` of them or more under way, its
+/// next batch is told `Busy` (`ingest_share`). While there is room nobody meets it; when there is
+/// little, those who hold most wait first, so that one agent's backlog does not starve a fleet.
+pub const STREAM_SHARE: usize = 16;
 
 /// Delay told to an agent with `Busy` when ingest itself is full, in milliseconds.
 pub const INGEST_BUSY_RETRY_MS: u64 = 250;

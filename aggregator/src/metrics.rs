@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 use crate::consensus::log_store::LogStore;
 use crate::views::model::{IntervalView, ObjectiveView};
 use crate::views::{Views, ViewsReader};
+use crate::waiting::Waiting;
 use crate::{consensus, ingest};
 
 /// The registry. Everything in it is read when somebody scrapes.
@@ -32,8 +33,13 @@ impl Metrics {
         ingest: ingest::Counters,
         raft: Arc<consensus::Counters>,
         raft_log: LogStore,
+        recorder: Waiting,
     ) -> Self {
         let mut registry = Registry::with_prefix("proofmark");
+        let help = "From a batch's receipt to its ack, of those accepted here";
+        registry.register("ingest_accepted_seconds", help, ingest.accepted_seconds());
+        let queues = FromQueues::of(&ingest, &raft, recorder);
+        registry.register_collector(Box::new(queues));
         registry.register_collector(Box::new(FromViews { views }));
         registry.register_collector(Box::new(FromRooms { ingest, raft, raft_log }));
         Self { registry }
@@ -45,6 +51,52 @@ impl Metrics {
         // Writing to a String fails only when a Display does; what was written is still served.
         let _ = text::encode(&mut out, &self.registry);
         out
+    }
+}
+
+/// How full each bounded queue is: OPERATING.md, "Queues".
+#[derive(Debug)]
+struct FromQueues {
+    queues: Vec<(&'static str, Waiting)>,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet)]
+struct QueueLabel {
+    queue: String,
+}
+
+impl FromQueues {
+    fn of(ingest: &ingest::Counters, raft: &consensus::Counters, recorder: Waiting) -> Self {
+        let waits = &raft.waiting;
+        let queues = vec![
+            ("batches", ingest.batches.clone()),
+            ("proposals", waits.proposals.clone()),
+            ("peer_messages", waits.peer_messages.clone()),
+            ("raft_log", waits.raft_log.clone()),
+            ("apply", waits.apply.clone()),
+            ("recorder", recorder),
+        ];
+        Self { queues }
+    }
+}
+
+impl Collector for FromQueues {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let label = |queue: &str| QueueLabel { queue: queue.to_owned() };
+        let help = "Entries that wait in a bounded queue";
+        let mut family = encoder.encode_descriptor("queue_depth", help, None, MetricType::Gauge)?;
+        for (queue, waiting) in &self.queues {
+            let depth = waiting.depth() as u64;
+            ConstGauge::new(depth).encode(family.encode_family(&label(queue))?)?;
+        }
+        let help = "How long the oldest of them has waited";
+        let name = "queue_oldest_age_seconds";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (queue, waiting) in &self.queues {
+            let age_s = waiting.age_ms() as f64 / 1e3;
+            ConstGauge::new(age_s).encode(family.encode_family(&label(queue))?)?;
+        }
+        Ok(())
     }
 }
 

@@ -4,14 +4,13 @@ use std::process::Command;
 
 use crate::workspace::{Outcome, cargo, run as run_command, target};
 
-const NAMES: [&str; 3] = ["ingest", "failover", "idle"];
+const NAMES: [&str; 4] = ["ingest", "failover", "idle", "overload"];
 
 /// `args`: the benchmark's name first, then its flags.
 pub fn run(args: &[String]) -> Outcome {
     let Some(name) = args.first().filter(|name| NAMES.contains(&name.as_str())) else {
-        return Err(
-            "cargo xtask bench ingest|failover|idle [flags]; `--help` lists them".to_owned()
-        );
+        return Err("cargo xtask bench ingest|failover|idle|overload [flags]; `--help` lists them"
+            .to_owned());
     };
     for (package, bin) in [("proofmark-cli", "proofmark"), ("proofmark-tests", "bench")] {
         cargo(&["build", "--release", "--locked", "--package", package, "--bin", bin])?;

@@ -16,6 +16,7 @@ use super::storage::{LogSource, entry_bytes};
 use super::waiters::Waiters;
 use crate::command::Reply;
 use crate::limits::{APPLY_BACKLOG_BYTES_MAX, COMMITTED_BYTES_PER_READY_MAX};
+use crate::waiting::Ticket;
 
 /// Committed entries that wait. When the applier is slow, later ones are left out here and read
 /// from the log when their turn comes: memory stays bounded and the raft thread never waits.
@@ -23,6 +24,8 @@ use crate::limits::{APPLY_BACKLOG_BYTES_MAX, COMMITTED_BYTES_PER_READY_MAX};
 pub(crate) struct ApplyQueue {
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// One for each group that was pushed, given back when it is applied.
+    waiting: Vec<Ticket>,
     /// Comes before the entries.
     install: Option<SnapshotMeta>,
     /// Everything up to here is committed; 0: no news.
@@ -31,7 +34,8 @@ pub(crate) struct ApplyQueue {
 }
 
 impl ApplyQueue {
-    pub(crate) fn push(&mut self, entries: Vec<Entry>) {
+    pub(crate) fn push(&mut self, entries: Vec<Entry>, ticket: Ticket) {
+        self.waiting.push(ticket);
         for entry in entries {
             self.committed = entry.index;
             if self.bytes < APPLY_BACKLOG_BYTES_MAX {
@@ -129,6 +133,7 @@ mod tests {
     use super::*;
     use crate::consensus::membership::Membership;
     use crate::consensus::storage::LogUnreadable;
+    use crate::waiting::Waiting;
 
     /// A log whose entry at each index holds that index.
     struct Numbers;
@@ -178,7 +183,12 @@ mod tests {
     }
 
     fn applied(next: u64, pushes: &[Vec<Entry>]) -> Vec<u64> {
-        run(next, |queue| pushes.iter().for_each(|entries| queue.push(entries.clone()))).0
+        run(next, |queue| {
+            pushes
+                .iter()
+                .for_each(|entries| queue.push(entries.clone(), Waiting::default().enter()))
+        })
+        .0
     }
 
     #[test]
@@ -198,8 +208,9 @@ mod tests {
     fn raft_hears_what_became_of_a_change_before_it_hears_how_far_the_state_is() {
         let entry_type = EntryType::EntryConfChangeV2;
         let change = Entry { index: 5, term: 1, entry_type, ..Entry::default() };
-        let (order, inbox) =
-            run(4, |queue| queue.push(vec![entry(4, 1), change.clone(), entry(6, 1)]));
+        let (order, inbox) = run(4, |queue| {
+            queue.push(vec![entry(4, 1), change.clone(), entry(6, 1)], Waiting::default().enter())
+        });
         assert_eq!(order, [4, 5, 6]);
         assert_eq!(inbox.changed, [(5, Some(Membership::of_voters([5])))]);
         assert_eq!(inbox.applied, 6);
@@ -213,9 +224,9 @@ mod tests {
             descriptor: bytes::Bytes::new(),
         };
         let (order, inbox) = run(4, |queue| {
-            queue.push(vec![entry(4, 1), entry(5, 1)]);
+            queue.push(vec![entry(4, 1), entry(5, 1)], Waiting::default().enter());
             queue.push_install(meta.clone());
-            queue.push(vec![entry(41, 1)]);
+            queue.push(vec![entry(41, 1)], Waiting::default().enter());
         });
         assert_eq!(order, [1_040, 41]);
         assert_eq!((inbox.installed, inbox.applied), (40, 41));
@@ -233,7 +244,7 @@ mod tests {
     #[test]
     fn a_log_that_starts_over_meanwhile_is_waited_for() {
         let queue = Arc::new(Mailbox::<ApplyQueue>::default());
-        queue.post(|queue| queue.push(vec![entry(9, 1)]));
+        queue.post(|queue| queue.push(vec![entry(9, 1)], Waiting::default().enter()));
         queue.post(|queue| queue.stop = true);
         let (inbox, waiters) = Default::default();
         let (applier, next) = (Seen::default(), 4);

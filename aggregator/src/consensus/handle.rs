@@ -69,6 +69,16 @@ impl ConsensusHandle {
         Arc::clone(&self.shared.counters)
     }
 
+    /// Whether a command would be told `Busy` now, before anybody has looked at it.
+    pub fn busy(&self) -> Option<ProposalOutcome> {
+        if self.shared.seen.status.borrow().leader.is_none() {
+            return Some(ProposalOutcome::Busy { retry_after_ms: NO_LEADER_RETRY_MS });
+        }
+        let retry_after_ms = self.shared.budget.is_full()?;
+        self.shared.counters.proposals_busy.fetch_add(1, Relaxed);
+        Some(ProposalOutcome::Busy { retry_after_ms })
+    }
+
     /// Proposals under way on this replica, and their bytes.
     pub fn under_way(&self) -> (usize, usize) {
         self.shared.budget.used()
@@ -198,7 +208,8 @@ impl ConsensusHandle {
 
     /// A message came from a peer. Without room it is dropped and counted; raft sends again.
     pub(crate) fn receive(&self, message: Message) {
-        if !self.shared.inbox.post(|inbox| inbox.push_message(message)) {
+        let ticket = self.shared.counters.waiting.peer_messages.enter();
+        if !self.shared.inbox.post(|inbox| inbox.push_message(message, ticket)) {
             self.shared.counters.messages_dropped.fetch_add(1, Relaxed);
         }
     }
@@ -222,7 +233,8 @@ impl ConsensusHandle {
         };
         let Some(permit) = self.shared.budget.admit(bytes) else {
             self.shared.counters.proposals_busy.fetch_add(1, Relaxed);
-            return answered(ProposalOutcome::Busy { retry_after_ms: BUSY_RETRY_MS });
+            let retry_after_ms = self.shared.budget.retry_after_ms();
+            return answered(ProposalOutcome::Busy { retry_after_ms });
         };
         let (reply, outcome) = oneshot::channel();
         let proposal = Proposal { command, reply, permit };

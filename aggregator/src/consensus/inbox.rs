@@ -12,6 +12,7 @@ use super::snapshot::{Position, SnapshotMeta};
 use super::storage::entry_bytes;
 use super::{ProposalOutcome, ReadRefused};
 use crate::limits::{PEER_MESSAGES_BYTES_MAX, PEER_MESSAGES_MAX, READS_WAITING_MAX};
+use crate::waiting::Ticket;
 
 /// Everything that can happen to a replica, except the passing of time.
 #[derive(Default)]
@@ -20,6 +21,8 @@ pub(crate) struct Inbox {
     pub(crate) proposals: VecDeque<Proposal>,
     pub(crate) messages: VecDeque<Message>,
     messages_bytes: usize,
+    /// Given back when the messages are taken and done with.
+    messages_waiting: Vec<Ticket>,
     /// Peers to whom a message was dropped.
     pub(crate) unreachable: BTreeSet<u64>,
     /// The newest durable write task; 0: no news.
@@ -133,7 +136,7 @@ impl Inbox {
     }
 
     /// Takes a peer's message, or says that there is no room.
-    pub(crate) fn push_message(&mut self, message: Message) -> bool {
+    pub(crate) fn push_message(&mut self, message: Message, ticket: Ticket) -> bool {
         let bytes = message_bytes(&message);
         if self.messages.len() >= PEER_MESSAGES_MAX
             || self.messages_bytes + bytes > PEER_MESSAGES_BYTES_MAX
@@ -142,6 +145,7 @@ impl Inbox {
         }
         self.messages_bytes += bytes;
         self.messages.push_back(message);
+        self.messages_waiting.push(ticket);
         true
     }
 }
@@ -159,6 +163,7 @@ pub(crate) fn is_append(message: &Message) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::waiting::Waiting;
     use raft::eraftpb::Entry;
 
     fn append_of(bytes: usize) -> Message {
@@ -166,13 +171,17 @@ mod tests {
         Message { entries: vec![entry].into(), ..Message::default() }
     }
 
+    fn push(inbox: &mut Inbox, bytes: usize) -> bool {
+        inbox.push_message(append_of(bytes), Waiting::default().enter())
+    }
+
     #[test]
     fn peers_fill_the_inbox_by_count_or_by_bytes() {
         let mut inbox = Inbox::default();
-        let taken = (0..PEER_MESSAGES_MAX + 1).filter(|_| inbox.push_message(append_of(0))).count();
+        let taken = (0..PEER_MESSAGES_MAX + 1).filter(|_| push(&mut inbox, 0)).count();
         assert_eq!(taken, PEER_MESSAGES_MAX);
         let mut inbox = Inbox::default();
-        let taken = (0..70).filter(|_| inbox.push_message(append_of(1 << 20))).count();
+        let taken = (0..70).filter(|_| push(&mut inbox, 1 << 20)).count();
         assert_eq!(taken, 63, "64 MiB hold 63 MiB of entries and what surrounds them");
     }
 }

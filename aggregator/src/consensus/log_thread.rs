@@ -10,11 +10,14 @@ use super::mailbox::Mailbox;
 use super::shell::Counters;
 use super::snapshot::Position;
 use super::storage::entry_bytes;
+use crate::waiting::Ticket;
 
 /// Writes on their way to the disk.
 #[derive(Default)]
 pub(crate) struct LogQueue {
     tasks: Vec<WriteTask>,
+    /// One for each task, given back when it is durable.
+    waiting: Vec<Ticket>,
     pub(crate) bytes: usize,
     /// Files below may go, once everything queued before is written.
     pub(crate) compact: Option<Position>,
@@ -26,7 +29,8 @@ impl LogQueue {
         self.stop || self.compact.is_some() || !self.tasks.is_empty()
     }
 
-    pub(crate) fn push(&mut self, task: WriteTask) {
+    pub(crate) fn push(&mut self, task: WriteTask, ticket: Ticket) {
+        self.waiting.push(ticket);
         self.bytes += task.entries.iter().map(entry_bytes).sum::<usize>();
         self.tasks.push(task);
     }

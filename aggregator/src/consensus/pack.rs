@@ -77,7 +77,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     fn proposals(sizes: &[usize]) -> VecDeque<Proposal> {
-        let budget = Budget::new(usize::MAX, usize::MAX);
+        let budget = Budget::new(usize::MAX, usize::MAX, Default::default());
         let proposal = |size: &usize| Proposal {
             command: vec![0; *size],
             reply: oneshot::channel().0,

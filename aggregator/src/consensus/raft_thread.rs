@@ -254,7 +254,8 @@ impl<S: LogSource> RaftThread<S> {
             self.send(message);
         }
         if let Some(task) = output.write {
-            self.log.post(|log| log.push(task));
+            let ticket = self.counters.waiting.raft_log.enter();
+            self.log.post(|log| log.push(task, ticket));
         }
         if let Some(position) = output.compact {
             self.log.post(|log| log.compact = Some(position));
@@ -271,7 +272,8 @@ impl<S: LogSource> RaftThread<S> {
         }
         self.reads.answer(&output.reads);
         if !output.committed.is_empty() {
-            self.apply.post(|apply| apply.push(output.committed));
+            let ticket = self.counters.waiting.apply.enter();
+            self.apply.post(|apply| apply.push(output.committed, ticket));
         }
         if let Some(change) = output.role {
             self.note_role(change);

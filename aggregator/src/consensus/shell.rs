@@ -23,6 +23,7 @@ use super::storage::{LogSource, RecoveredLog};
 use super::waiters::Waiters;
 use crate::clock::Clock;
 use crate::limits::{PROPOSALS_BYTES_MAX, PROPOSALS_MAX};
+use crate::waiting::Waiting;
 
 /// A running replica: three threads and the state machine on one of them.
 pub struct Consensus<A> {
@@ -48,6 +49,20 @@ pub struct Counters {
     pub messages_dropped: AtomicU64,
     /// Raft messages from peers that were not plausible.
     pub messages_refused: AtomicU64,
+    pub waiting: Waits,
+}
+
+/// Who waits in this room's queues.
+#[derive(Debug, Default)]
+pub struct Waits {
+    /// Commands proposed here, own and forwarded, until their outcome.
+    pub proposals: Waiting,
+    /// Peers' messages until the raft thread has taken them.
+    pub peer_messages: Waiting,
+    /// Write tasks until they are durable.
+    pub raft_log: Waiting,
+    /// Groups of committed entries until they are applied.
+    pub apply: Waiting,
 }
 
 impl<A: Applier> Consensus<A> {
@@ -120,8 +135,9 @@ struct Queues {
 impl Queues {
     fn handle(&self, outbox: PeerOutbox, seen: Seen) -> ConsensusHandle {
         let inbox = Arc::clone(&self.inbox);
-        let budget = Budget::new(PROPOSALS_MAX, PROPOSALS_BYTES_MAX);
         let counters = Arc::clone(&self.counters);
+        let waiting = counters.waiting.proposals.clone();
+        let budget = Budget::new(PROPOSALS_MAX, PROPOSALS_BYTES_MAX, waiting);
         ConsensusHandle { shared: Arc::new(Shared { inbox, budget, outbox, seen, counters }) }
     }
 

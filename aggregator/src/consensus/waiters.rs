@@ -77,7 +77,7 @@ mod tests {
 
     fn proposal() -> (Proposal, oneshot::Receiver<ProposalOutcome>) {
         let (reply, outcome) = oneshot::channel();
-        let permit = Budget::new(1, 1).admit(0).unwrap();
+        let permit = Budget::new(1, 1, Default::default()).admit(0).unwrap();
         (Proposal { command: Vec::new(), reply, permit }, outcome)
     }
 

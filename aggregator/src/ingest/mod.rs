@@ -39,11 +39,20 @@ pub trait Proposer: Clone + Send + Sync + 'static {
     /// Resolves when the command is applied here, or cannot be. Commands are proposed in the order
     /// in which the futures are first polled.
     fn propose(&self, command: Command) -> impl Future<Output = ProposalOutcome> + Send;
+
+    /// What a command would be told now without being looked at; none while there is room.
+    fn busy(&self) -> Option<ProposalOutcome> {
+        None
+    }
 }
 
 impl Proposer for ConsensusHandle {
     async fn propose(&self, command: Command) -> ProposalOutcome {
         ConsensusHandle::propose(self, command).await
+    }
+
+    fn busy(&self) -> Option<ProposalOutcome> {
+        ConsensusHandle::busy(self)
     }
 }
 

@@ -34,6 +34,7 @@ use crate::admission::{Admitted, Standing, admit};
 use crate::command::{Command, Reply};
 use crate::consensus::ProposalOutcome;
 use crate::limits::*;
+use crate::waiting::Ticket;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -49,14 +50,22 @@ pub(super) struct Session<P, D> {
     deciding: FuturesOrdered<Boxed<Answer>>,
     /// No more is read: the agent has finished, or we have.
     closing: bool,
+    /// Epoch and first number of the batch that was told `Busy` and has not come again.
+    shed_after: Option<(u64, u64)>,
     /// Ends when the agent was told a checkpoint long enough ago to be told the next.
     note_pause: Pin<Box<Sleep>>,
     is_note_due: bool,
 }
 
-/// What admission made of one batch. The permit goes with the batch until it is answered.
+/// A place among the batches of all streams; it goes with the batch until that is answered.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    ticket: Ticket,
+}
+
+/// What admission made of one batch.
 enum Judged {
-    Admitted(Admitted, OwnedSemaphorePermit),
+    Admitted(Admitted, Place),
     Answered(Answer),
 }
 
@@ -96,6 +105,7 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
             judging: FuturesOrdered::new(),
             deciding: FuturesOrdered::new(),
             closing: false,
+            shed_after: None,
             note_pause: Box::pin(sleep(Duration::ZERO)),
             is_note_due: true,
         }
@@ -205,20 +215,70 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
 
     /// Starts admission of one batch.
     fn judge(&mut self, batch: Batch) {
-        let Ok(permit) = Arc::clone(&self.under_way).try_acquire_owned() else {
-            let answer = not_now(&self.handles.counters, INGEST_BUSY_RETRY_MS, "ingest_full");
-            return self.judging.push_back(Box::pin(ready(Judged::Answered(answer))));
+        let place = match self.place(&batch) {
+            Ok(place) => place,
+            Err((retry_after_ms, slug)) => {
+                let answer = not_now(&self.handles.counters, retry_after_ms, slug);
+                return self.judging.push_back(Box::pin(ready(Judged::Answered(answer))));
+            }
         };
         let (handles, agent) = (self.handles.clone(), self.agent.clone());
-        self.judging.push_back(Box::pin(judge(handles, agent, batch, permit)));
+        self.judging.push_back(Box::pin(judge(handles, agent, batch, place)));
+    }
+
+    /// Room for one more batch, or when to come back and why. Asked before anything is verified:
+    /// what cannot be proposed now is not worth a signature's check.
+    fn place(&mut self, batch: &Batch) -> Result<Place, (u64, &'static str)> {
+        let found = self.room().and_then(|permit| self.turn(batch).map(|()| permit));
+        match found {
+            Ok(permit) => {
+                self.shed_after = None;
+                Ok(Place { _permit: permit, ticket: self.handles.counters.batches.enter() })
+            }
+            Err(busy) => {
+                // The first that was told so: those sent behind it cannot be taken without it.
+                let place = place_of(batch);
+                if place != UNREADABLE {
+                    self.shed_after = Some(self.shed_after.map_or(place, |first| first.min(place)));
+                }
+                Err(busy)
+            }
+        }
+    }
+
+    fn room(&self) -> Result<OwnedSemaphorePermit, (u64, &'static str)> {
+        if let Some(busy) = self.handles.proposer.busy().as_ref().and_then(busy) {
+            return Err(busy);
+        }
+        let retry_after_ms = self.retry_after_ms();
+        let (own, free) =
+            (self.judging.len() + self.deciding.len(), self.under_way.available_permits());
+        if own > 0 && own > free / STREAM_SHARE {
+            return Err((retry_after_ms, "ingest_share"));
+        }
+        let permit = Arc::clone(&self.under_way).try_acquire_owned();
+        permit.map_err(|_| (retry_after_ms, "ingest_full"))
+    }
+
+    /// A batch behind one that was told `Busy` would only be found out of its turn.
+    fn turn(&self, batch: &Batch) -> Result<(), (u64, &'static str)> {
+        match self.shed_after {
+            Some(first) if place_of(batch) > first => Err((self.retry_after_ms(), "ingest_turn")),
+            _ => Ok(()),
+        }
+    }
+
+    fn retry_after_ms(&self) -> u64 {
+        let oldest_ms = self.handles.counters.batches.age_ms();
+        oldest_ms.saturating_mul(2).clamp(INGEST_BUSY_RETRY_MS, BUSY_RETRY_MS_MAX)
     }
 
     /// Hands an admitted batch to consensus; its turn among this stream's batches has come.
     fn propose(&mut self, judged: Judged) {
         match judged {
             Judged::Answered(answer) => self.deciding.push_back(Box::pin(ready(answer))),
-            Judged::Admitted(admitted, permit) => {
-                self.deciding.push_back(Box::pin(decide(self.handles.clone(), admitted, permit)));
+            Judged::Admitted(admitted, place) => {
+                self.deciding.push_back(Box::pin(decide(self.handles.clone(), admitted, place)));
             }
         }
     }
@@ -295,7 +355,7 @@ async fn judge<P: Proposer, D: AgentDirectory>(
     handles: Handles<P, D>,
     agent: AgentName,
     batch: Batch,
-    permit: OwnedSemaphorePermit,
+    place: Place,
 ) -> Judged {
     let Some(standing) = handles.agents.find(&agent) else {
         return Judged::Answered(not_now(&handles.counters, NO_LEADER_RETRY_MS, "unknown_agent"));
@@ -309,7 +369,7 @@ async fn judge<P: Proposer, D: AgentDirectory>(
     let judged = if is_small { Some(work()) } else { handles.workers.run(work).await };
     match judged {
         None => Judged::Answered(not_now(&handles.counters, INGEST_BUSY_RETRY_MS, "shutting_down")),
-        Some(Ok(admitted)) => Judged::Admitted(admitted, permit),
+        Some(Ok(admitted)) => Judged::Admitted(admitted, place),
         Some(Err((fault, (epoch, seq_first)))) => {
             handles.counters.note(Event::Batch, fault.slug());
             Judged::Answered(refused(epoch, seq_first, (&fault).into()))
@@ -317,13 +377,16 @@ async fn judge<P: Proposer, D: AgentDirectory>(
     }
 }
 
+/// The place of a batch whose header cannot be read.
+const UNREADABLE: (u64, u64) = (0, 0);
+
 /// Epoch and first sequence number as the batch says them, so that its agent knows which one was
-/// refused. Zeros when its header cannot be read.
+/// refused.
 fn place_of(batch: &Batch) -> (u64, u64) {
     let header = Leaf::parse(&batch.leaf[..]).and_then(|leaf| leaf.header());
     match header {
         Ok(Header::Batch(header)) => (header.epoch, header.seq_first),
-        _ => (0, 0),
+        _ => UNREADABLE,
     }
 }
 
@@ -331,12 +394,15 @@ fn place_of(batch: &Batch) -> (u64, u64) {
 async fn decide<P: Proposer, D>(
     handles: Handles<P, D>,
     admitted: Admitted,
-    permit: OwnedSemaphorePermit,
+    place: Place,
 ) -> Answer {
     let Admitted { leaf, payload, epoch, seq_first, .. } = admitted;
     let outcome = handles.proposer.propose(Command::Admit { leaf, payload }).await;
-    drop(permit);
     let (slug, answer) = answer_of(&outcome, epoch, seq_first);
+    if slug == "accepted" {
+        handles.counters.note_accepted(place.ticket.age_ms());
+    }
+    drop(place);
     handles.counters.note(Event::Batch, slug);
     answer
 }

@@ -23,6 +23,7 @@ use crate::ingest::{self, Counters, Handles, SpecSnapshot};
 use crate::metrics::Metrics;
 use crate::tables::ResultIndex;
 use crate::views::ViewsReader;
+use crate::waiting::Waiting;
 
 /// Bound and not yet served.
 pub(super) struct Doors {
@@ -43,6 +44,8 @@ pub(super) struct Handed {
     pub(super) evidence_dir: PathBuf,
     pub(super) grpc_addresses: Vec<String>,
     pub(super) clock: Clock,
+    /// Who waits for the recorder.
+    pub(super) recorder: Waiting,
 }
 
 impl Handed {
@@ -58,6 +61,7 @@ impl Handed {
             evidence_dir: config.evidence_dir(),
             grpc_addresses: config.nodes.iter().map(|node| node.grpc.clone()).collect(),
             clock: rooms.clock.clone(),
+            recorder: rooms.recorder.handle().waiting(),
         }
     }
 }
@@ -98,6 +102,7 @@ pub(super) fn serve(
         counters.clone(),
         handed.handle.counters(),
         handed.raft_log,
+        handed.recorder,
     );
     let api = Api {
         views: handed.views.clone(),

@@ -23,6 +23,7 @@ use crate::command::Command;
 use crate::limits::RECORDER_TASKS_MAX;
 use crate::state::{Effect, State};
 use crate::tables::{ResultIndex, TablesFault};
+use crate::waiting::{Ticket, Waiting};
 
 pub use self::core::{Core, RecorderFault};
 pub use health::{Divergence, Health};
@@ -85,7 +86,7 @@ pub struct RecorderStatus {
 }
 
 enum Message {
-    Task(RecorderTask),
+    Task(RecorderTask, Ticket),
     ProposeSeal,
     Sync(SyncSender<()>),
     Adopt { first: u64, leaves: Vec<(Leaf, Vec<u8>)> },
@@ -107,6 +108,7 @@ pub struct RecorderHandle {
     messages: SyncSender<Message>,
     status: watch::Receiver<RecorderStatus>,
     published: watch::Receiver<Arc<str>>,
+    waiting: Waiting,
 }
 
 /// Whether a loaded state may go on from this evidence and this index, or must be built again
@@ -134,7 +136,10 @@ impl Recorder {
                 Worker { core, status: status_out, published: published_out }.run(&inbox);
             })
             .expect("the system has a thread for the recorder at start");
-        Ok(Recorder { handle: RecorderHandle { messages, status, published }, thread })
+        Ok(Recorder {
+            handle: RecorderHandle { messages, status, published, waiting: Waiting::default() },
+            thread,
+        })
     }
 
     pub fn handle(&self) -> RecorderHandle {
@@ -152,7 +157,8 @@ impl RecorderHandle {
     /// Queues the effects of the next entry. Waits while the queue is full: the apply thread
     /// must not run ahead of the evidence without bound.
     pub fn record(&self, task: RecorderTask) {
-        self.tell(Message::Task(task));
+        let ticket = self.waiting.enter();
+        self.tell(Message::Task(task, ticket));
     }
 
     /// Asked by the leader every `PROVEN_INTERVAL_MS`: if anything is unpublished, the recorder
@@ -209,6 +215,11 @@ impl RecorderHandle {
         self.status.borrow().size
     }
 
+    /// Entries whose effects are not carried out yet.
+    pub fn waiting(&self) -> Waiting {
+        self.waiting.clone()
+    }
+
     pub fn status(&self) -> watch::Receiver<RecorderStatus> {
         self.status.clone()
     }
@@ -235,7 +246,7 @@ impl Worker {
     fn run(mut self, inbox: &Receiver<Message>) {
         while let Ok(message) = inbox.recv() {
             match message {
-                Message::Task(task) => or_abort(self.core.take(task)),
+                Message::Task(task, _ticket) => or_abort(self.core.take(task)),
                 Message::ProposeSeal => self.core.propose_seal(),
                 Message::Sync(done) => {
                     or_abort(self.core.sync());

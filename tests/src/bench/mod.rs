@@ -18,6 +18,7 @@ mod ingest;
 mod ledger;
 mod load;
 mod memory;
+mod overload;
 mod plan;
 mod published;
 mod report;
@@ -27,6 +28,7 @@ mod stages;
 pub use failover::failover;
 pub use idle::idle;
 pub use ingest::ingest;
+pub use overload::overload;
 pub use plan::{Plan, Regime, USAGE, parse_one};
 
 const REPLICAS: usize = 3;

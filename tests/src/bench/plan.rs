@@ -92,7 +92,8 @@ pub const USAGE: &str = "cargo xtask bench ingest [large|fleet|crowd] [--seconds
     [--idle N] [--results N] [--checks N] [--in-flight N] [--warm-up N] [--backlog N] \
     [--signed-ahead N] [--etcd N]
 cargo xtask bench failover [--kills N=30]
-cargo xtask bench idle [--seconds N=20]";
+cargo xtask bench idle [--seconds N=20]
+cargo xtask bench overload [--seconds N=15]";
 
 impl Plan {
     /// Reads the regimes to run, all when none is named, with flags that hold for each.

@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use proofmark_tests::bench::{Plan, USAGE, failover, idle, ingest, parse_one};
+use proofmark_tests::bench::{Plan, USAGE, failover, idle, ingest, overload, parse_one};
 
 fn main() -> ExitCode {
     match run() {
@@ -28,6 +28,7 @@ fn run() -> Result<(), String> {
         }
         "failover" => print!("{}", failover(parse_one(flags, "--kills", 30, 1_000)?, say)?),
         "idle" => print!("{}", idle(parse_one(flags, "--seconds", 20, 3_600)?, say)?),
+        "overload" => print!("{}", overload(parse_one(flags, "--seconds", 15, 600)?, say)?),
         _ => return Err(USAGE.to_owned()),
     }
     Ok(())
