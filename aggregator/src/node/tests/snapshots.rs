@@ -4,6 +4,9 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::consensus::driver::WriteTask;
+use crate::consensus::log_store::{LogIdentity, LogStore};
+use crate::snapshot::{DiskFiles, SnapshotStore};
 
 /// Every second, so that the log is soon let go of.
 struct Eager(Place);
@@ -87,4 +90,122 @@ async fn tables_then_snapshots_then_a_refusal_by_name() {
         refused.to_string().starts_with("state_gone: expected tables or a snapshot"),
         "{refused}"
     );
+}
+
+/// A replica's directory as it is now.
+struct Kept(TempDir);
+
+impl Kept {
+    fn of(eager: &Eager) -> Kept {
+        let kept = Kept(tempfile::tempdir().unwrap());
+        copy(&eager.config().data_dir, kept.0.path());
+        kept
+    }
+
+    /// Puts one part of it back in place of what is there now.
+    fn put_back(&self, eager: &Eager, part: &str) {
+        let place = eager.config().data_dir.join(part);
+        std::fs::remove_dir_all(&place).unwrap();
+        copy(&self.0.path().join(part), &place);
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+/// What the log thread does when a snapshot is installed.
+fn reset_log(eager: &Eager) {
+    let config = eager.config();
+    let identity = crate::identity::NodeIdentity::load(&config.identity_dir()).unwrap();
+    let own = LogIdentity { log_id: identity.log_id().0, node_id: identity.node_id };
+    let (log, recovered) = LogStore::open(&config.raft_dir(), own).unwrap();
+    let store = SnapshotStore::open(Arc::new(DiskFiles::open(config.snapshots_dir()).unwrap()));
+    let store = store.unwrap();
+    let newest = store.indexes().unwrap()[0];
+    let position = store.snapshot(newest).unwrap().about().position;
+    let mut hard_state = recovered.hard_state;
+    hard_state.commit = newest;
+    let reset = WriteTask {
+        number: 1,
+        reset: Some(position),
+        hard_state: Some(hard_state),
+        must_sync: true,
+        ..WriteTask::default()
+    };
+    log.write(&[reset]).unwrap();
+}
+
+/// Installing a snapshot, cut between any two of its durable steps. The replica is its own leader
+/// here: what it made later plays the snapshot that came from elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_install_cut_between_any_two_steps_is_completed_or_forgotten() {
+    // The last step done, what is lost besides, and whether the state must be the snapshot's.
+    type Cut = fn(&Eager, &Kept);
+    let cuts: [(&str, Cut, bool); 4] = [
+        (
+            "the snapshot's file",
+            |eager, old| {
+                old.put_back(eager, "raft");
+                old.put_back(eager, "tables");
+            },
+            false,
+        ),
+        (
+            "the snapshot's file, and the tables are lost",
+            |eager, old| {
+                old.put_back(eager, "raft");
+                delete_tables(&eager.config().tables_dir());
+                keep_newest(eager);
+            },
+            true,
+        ),
+        (
+            "the log's reset",
+            |eager, old| {
+                old.put_back(eager, "tables");
+                reset_log(eager);
+            },
+            true,
+        ),
+        (
+            "the log's reset, and the tables are lost",
+            |eager, _| {
+                delete_tables(&eager.config().tables_dir());
+                reset_log(eager);
+            },
+            true,
+        ),
+    ];
+    let eager = Eager(Place::new());
+    init(&eager.config(), None, Clock::system().unix_ms()).unwrap();
+    let node = eager.start().await.unwrap();
+    until(&node, "a first proven leaf", all_proven).await;
+    node.stop().await.unwrap();
+    let old = Kept::of(&eager);
+    eager.run_until_compacted().await;
+    let new = Kept::of(&eager);
+    for (cut_after, cut, is_snapshot) in cuts {
+        for part in ["raft", "tables", "snapshots"] {
+            new.put_back(&eager, part);
+        }
+        cut(&eager, &old);
+        let node = eager.start().await.unwrap_or_else(|why| panic!("{cut_after}: {why}"));
+        let revision = node.views().now().state.spec.revision;
+        assert_eq!(revision == 1, is_snapshot, "cut after {cut_after}: revision {revision}");
+        until(&node, "the log to go on", |views| views.health.status == "serving").await;
+        node.stop().await.unwrap();
+    }
+}
+
+fn keep_newest(eager: &Eager) {
+    eager.snapshots()[1..].iter().for_each(|path| std::fs::remove_file(path).unwrap());
 }
