@@ -1,7 +1,7 @@
 //! How many wait in a queue, and for how long the oldest has: what every bounded queue shows.
 //!
-//! A bound that is reached is an answer to the caller; this is for the operator, who wants to see it
-//! coming. `OPERATING.md`, "Queues", lists them all.
+//! A bound that is reached is an answer to the caller; this is for the operator, who wants to see
+//! it coming. `OPERATING.md`, "Queues", lists them all.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -13,6 +13,7 @@
 #![expect(clippy::disallowed_methods, reason = "fresh seeds, and how long the runs take")]
 
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -61,13 +62,6 @@ fn parse(words: &[String]) -> Result<Task, String> {
         let at = words.iter().position(|word| word == name)?;
         Some(words.get(at + 1).filter(|word| !word.starts_with("--")).cloned())
     };
-    let number = |name: &str| match value(name) {
-        None => Ok(None),
-        Some(Some(text)) => {
-            text.parse::<f64>().map(Some).map_err(|fault| format!("{name}: {fault}"))
-        }
-        Some(None) => Err(format!("{name}: expected a number, got nothing")),
-    };
     let known = ["--seed", "--seeds", "--minutes", "--planted", "--trace", "--scene"];
     if let Some(word) = words.iter().find(|w| w.starts_with("--") && !known.contains(&w.as_str())) {
         return Err(format!("expected one of {known:?}, got {word}"));
@@ -78,24 +72,30 @@ fn parse(words: &[String]) -> Result<Task, String> {
         let fault = || format!("--scene: expected one of {names:?}, got {name:?}");
         return found.copied().map(Task::Tell).ok_or_else(fault);
     }
-    let seed = number("--seed")?.map(|seed| seed as u64);
+    let number = |name: &str| value(name).map(|given| parsed::<u64>(name, given)).transpose();
+    let minutes = value("--minutes").map(|given| parsed::<f64>("--minutes", given)).transpose()?;
+    let seed = number("--seed")?;
     let planted = value("--planted").map(|name| name.map(|name| planted(&name)).transpose());
     let trace = words.iter().any(|word| word == "--trace");
-    match (planted, number("--minutes")?, number("--seeds")?) {
+    match (planted, minutes, number("--seeds")?) {
         (Some(one), ..) => Ok(match (one?, seed) {
             (planted, Some(seed)) => Task::One { seed, trace, planted },
             (None, None) => Task::Hunt(Planted::all().collect()),
             (Some(planted), None) => Task::Hunt(vec![planted]),
         }),
         (None, Some(minutes), _) => Ok(Task::Fresh { minutes }),
-        (None, None, Some(seeds)) => {
-            Ok(Task::Many { first: seed.unwrap_or(1), seeds: seeds as u64 })
-        }
+        (None, None, Some(seeds)) => Ok(Task::Many { first: seed.unwrap_or(1), seeds }),
         (None, None, None) => Ok(match seed {
             Some(seed) => Task::One { seed, trace, planted: None },
             None => Task::Many { first: 1, seeds: 100 },
         }),
     }
+}
+
+/// Seeds are read as whole numbers: a rounded one is another run.
+fn parsed<N: FromStr>(name: &str, given: Option<String>) -> Result<N, String> {
+    let text = given.ok_or_else(|| format!("{name}: expected a number, got nothing"))?;
+    text.parse().map_err(|_| format!("{name}: expected a number, got {text}"))
 }
 
 fn planted(name: &str) -> Result<Planted, String> {
