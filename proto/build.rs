@@ -2,11 +2,12 @@
 
 use std::error::Error;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "proofmark/v1/refusal.proto",
     "proofmark/v1/agent.proto",
     "proofmark/v1/operator.proto",
     "proofmark/v1/peer.proto",
+    "proofmark/v1/node.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -53,10 +53,12 @@ pub struct Identity {
     /// The log this agent reports to; its hash stands in every batch.
     pub origin: Origin,
     pub signing_key: SigningKey,
+    /// As of the start; the uplink follows its roll-overs.
     pub policy: Policy,
-    /// `host:port` of aggregators as told at enrolment.
+    /// `host:port` of aggregators as told last before the start.
     pub addresses: Vec<String>,
     tls: Arc<ClientConfig>,
+    directory: Directory,
     /// Unix time in seconds, if the certificate can be read for it.
     certificate_end_s: Option<i64>,
 }
@@ -69,14 +71,15 @@ impl Identity {
     ) -> Result<Identity, IdentityFault> {
         let directory = Directory::open(config.data_dir)?;
         if let Some(enrolled) = directory.enrolled()? {
-            return Identity::new(config.agent, directory.enrolled_keys()?, enrolled);
+            let keys = directory.enrolled_keys()?;
+            return Identity::new(config.agent, directory, keys, enrolled);
         }
         let keys = directory.keys()?;
         let token = config.token.ok_or_else(|| directory.missing())?;
         // Boxed: once in a life, and large, it must not grow every caller's future.
         let enrolled = Box::pin(enrol::enrol(config, token, &keys, clock)).await?;
         directory.store(&enrolled)?;
-        Identity::new(config.agent, keys, enrolled)
+        Identity::new(config.agent, directory, keys, enrolled)
     }
 
     /// Whether the data directory holds an enrolment: then a start needs no token.
@@ -90,11 +93,12 @@ impl Identity {
         let directory = Directory::at(data_dir);
         let Some(enrolled) = directory.enrolled()? else { return Ok(None) };
         let keys = directory.enrolled_keys()?;
-        Identity::new(&enrolled.agent.clone(), keys, enrolled).map(Some)
+        Identity::new(&enrolled.agent.clone(), directory, keys, enrolled).map(Some)
     }
 
     fn new(
         agent: &AgentName,
+        directory: Directory,
         keys: files::Keys,
         enrolled: Enrolled,
     ) -> Result<Identity, IdentityFault> {
@@ -111,6 +115,7 @@ impl Identity {
             signing_key: keys.signing,
             policy: enrolled.policy,
             addresses: enrolled.addresses,
+            directory,
         })
     }
 
@@ -119,10 +124,31 @@ impl Identity {
         self.origin.log_id()
     }
 
+    /// Makes the policy that follows from this one durable, for the next start.
+    pub(crate) fn keep_policy(&self, policy: &Policy) -> Result<(), IdentityFault> {
+        self.directory.store_policy(policy)
+    }
+
+    /// Makes the aggregators' addresses of now durable, for the next start.
+    pub(crate) fn keep_addresses(&self, addresses: &[String]) -> Result<(), IdentityFault> {
+        self.directory.store_addresses(addresses)
+    }
+
     /// TLS settings for the uplink: shows this agent's certificate, believes the enrolled CA only.
     pub(crate) fn tls(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.tls)
     }
+}
+
+/// TLS settings of a caller without a certificate that believes the CA of this hash alone; for a
+/// program that joins a cluster by a token.
+pub fn pinned_tls(ca_sha256: Hash) -> Result<Arc<ClientConfig>, rustls::Error> {
+    tls::pinned(ca_sha256)
+}
+
+/// The CA that answered instead of the pinned one, when that is why there is no connection.
+pub fn wrong_ca(fault: &crate::uplink::DialFault) -> Option<Hash> {
+    tls::wrong_ca(fault)
 }
 
 /// As [`Identity::load_or_enrol`] would find it. Changes nothing.

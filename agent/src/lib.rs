@@ -33,5 +33,6 @@ pub use agent::{AgentFault, Found, run};
 pub use checks::{Observation, run_check_once};
 pub use clock::Clock;
 pub use config::{Config, JoinToken, LogFormat};
+pub use identity::{pinned_tls, wrong_ca};
 pub use metrics::Metrics;
 pub use uplink::connect;

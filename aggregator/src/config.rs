@@ -135,21 +135,29 @@ impl Config {
         LogStore::exists(&self.raft_dir())
     }
 
-    /// Every other replica.
-    pub fn peers_of(&self, node_id: u64) -> Vec<PeerAddress> {
-        let others = self.nodes.iter().filter(|node| node.id != node_id);
-        let address =
-            |node: &NodeEntry| PeerAddress { node_id: node.id, address: node.peers.clone() };
-        others.map(address).collect()
+    /// This replica's own entry.
+    pub fn own(&self) -> &NodeEntry {
+        let own = self.nodes.iter().find(|node| node.name == self.node);
+        own.expect("a configuration lists its own node")
     }
 
-    /// The directory's keys must be those of the configured replica, of the configured log.
+    /// Every other replica that is listed. Once the state keeps a list of its own, that one counts.
+    pub fn other_nodes(&self) -> impl Iterator<Item = PeerAddress> + '_ {
+        let others = self.nodes.iter().filter(|node| node.name != self.node);
+        others.map(|node| PeerAddress { node_id: node.id, address: node.peers.clone() })
+    }
+
+    /// The directory's keys must be those of the configured replica, of the configured log. A
+    /// replica that joined needs to list nobody but itself.
     pub fn check_identity(&self, identity: &NodeIdentity) -> Result<(), String> {
         if identity.origin != self.origin {
             return Err(format!("origin: expected {}, got {}", identity.origin, self.origin));
         }
         if identity.node_name != self.node {
             return Err(format!("node: expected {}, got {}", identity.node_name, self.node));
+        }
+        if identity.has_joined() {
+            return Ok(());
         }
         let made: Vec<_> = identity.nodes.iter().map(|node| (node.id, &node.name)).collect();
         let mut listed: Vec<_> = self.nodes.iter().map(|node| (node.id, &node.name)).collect();
@@ -211,7 +219,8 @@ fn socket_address(value: &Value<'_>) -> Option<SocketAddr> {
 }
 
 fn nodes(value: &Value<'_>) -> Option<Vec<NodeEntry>> {
-    let nodes = value.list_of(node)?;
+    let is_alone = value.items()?.len() == 1;
+    let nodes = value.list_of(|value| node(value, is_alone))?;
     if nodes.is_empty() || nodes.len() > NODES_COUNT_MAX {
         let expected = format!("1 to {NODES_COUNT_MAX} nodes");
         return value.fault(Slug::OutOfRange, expected, nodes.len().to_string());
@@ -225,9 +234,15 @@ fn nodes(value: &Value<'_>) -> Option<Vec<NodeEntry>> {
     Some(nodes)
 }
 
-fn node(value: &Value<'_>) -> Option<NodeEntry> {
+/// A replica alone in its list may go without an id: it is the first of a new installation, or it
+/// joins one and is told its id.
+fn node(value: &Value<'_>, is_alone: bool) -> Option<NodeEntry> {
     let mut fields = value.fields()?;
-    let id = fields.need("id", |value| value.integer(1, u64::from(u32::MAX)));
+    let read = |value: &Value<'_>| value.integer(1, u64::from(u32::MAX));
+    let id = match is_alone {
+        true => fields.or("id", 1, read),
+        false => fields.need("id", read),
+    };
     let name = fields.need("name", Value::name);
     let grpc = fields.need("grpc", Value::host_port);
     let peers = fields.need("peers", Value::host_port);

@@ -566,3 +566,23 @@ const _: () = {
     assert!(appends_bytes <= PEER_RPC_BYTES_MAX);
     assert!(forward_bytes <= PEER_RPC_BYTES_MAX);
 };
+
+/// host:port of a replica, in bytes: a DNS name of 253, a colon, a port. Longer is refused where it
+/// is read.
+pub const ADDRESS_BYTES_MAX: usize = 259;
+/// Replicas in a cluster's life: ids, names and keys are used once, so each keeps its row (about 400
+/// bytes) for ever. Reached: no node is invited any more, `members_full`.
+pub const MEMBERS_EVER_MAX: usize = 1000;
+/// Nodes in one change of the membership: one that comes and one that goes. More are refused.
+pub const CHANGED_NODES_MAX: usize = 2;
+/// Replicas at one time, those that were removed a moment ago among them: more are not listened to,
+/// `peers_full`.
+pub const MEMBERS_PRESENT_MAX: usize = 32;
+/// How often in a row one peer may say that this identity is in use before the replica ends. At
+/// `PEER_REDIAL_MS_MAX` between tries that is longer than a dead connection of an earlier process
+/// of its own can be taken for a live one (`PEER_KEEPALIVE_MS` and `PEER_TIMEOUT_MS`).
+pub const IN_USE_REFUSALS_MAX: u32 = 16;
+/// How often one stream looks for the way from its agent's policy to the newest. A few: the files
+/// follow the state within a checkpoint or two. Reached: the agent is sent none, and says itself
+/// that it believes no checkpoint.
+pub const ROLL_OVER_TRIES_MAX: u32 = 8;

@@ -1,4 +1,4 @@
-//! `aggregator init` and `aggregator run`.
+//! `aggregator init`, `aggregator run`, and whither the verbs about replicas go.
 
 use std::path::Path;
 
@@ -8,6 +8,7 @@ use proofmark_aggregator::node::{Node, NodeFault, init};
 
 use crate::args::AggregatorVerb;
 use crate::exit::{Done, Exit, Failure};
+use crate::operator::{join, members};
 use crate::signal::Signals;
 use crate::{files, fsck, runtime, telemetry};
 
@@ -16,6 +17,16 @@ pub fn run(verb: &AggregatorVerb) -> Done {
         AggregatorVerb::Init { config, bundle } => initialise(config, bundle.as_deref()),
         AggregatorVerb::Run { config } => serve(config),
         AggregatorVerb::Fsck { config, output } => fsck::aggregator(config, *output),
+        AggregatorVerb::Invite { name, ttl, operator } => {
+            members::invite(name, None, ttl, operator)
+        }
+        AggregatorVerb::Replace { old, name, ttl, operator } => {
+            members::invite(name, Some(old), ttl, operator)
+        }
+        AggregatorVerb::Join { config, token } => join::join(&read(config)?, token),
+        AggregatorVerb::Leave { name, operator } => members::leave(name, operator),
+        AggregatorVerb::TransferLeader { to, operator } => members::transfer_leader(to, operator),
+        AggregatorVerb::Members { operator } => members::list(operator),
     }
 }
 
@@ -60,7 +71,14 @@ fn serve(config: &Path) -> Done {
         );
         println!("aggregator {} ready", config.node);
         let mut signals = Signals::listen();
-        signals.next().await;
+        tokio::select! {
+            () = signals.next() => {}
+            // Nothing that was acknowledged hangs on this replica: its peers go on without it.
+            why = node.refused() => {
+                stop(node).await?;
+                return Err(Failure::new(Exit::Refused, format!("a peer said: {why}")));
+            }
+        }
         signals.drain(async { stop(node).await.map(|()| Exit::Ok) }).await
     })
 }

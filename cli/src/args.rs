@@ -74,7 +74,7 @@ pub enum AggregatorVerb {
         #[arg(long)]
         bundle: Option<PathBuf>,
     },
-    /// Run a replica; refuses a directory that `init` did not make
+    /// Run a replica; refuses a directory that neither `init` nor `join` made
     Run {
         #[arg(long)]
         config: PathBuf,
@@ -85,6 +85,57 @@ pub enum AggregatorVerb {
         config: PathBuf,
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
+    },
+    /// Let one more replica in: print the token with which it joins, once
+    Invite {
+        /// A name that no replica of this cluster ever had
+        #[arg(long)]
+        name: String,
+        /// How long the token is good for, e.g. 15m or 24h
+        #[arg(long, default_value = "1h")]
+        ttl: String,
+        #[command(flatten)]
+        operator: OperatorAccess,
+    },
+    /// As `invite`, for a replica that takes another's place (a dead disk): print its token
+    Replace {
+        /// The voter to be replaced
+        old: String,
+        /// The new replica: a name that no replica of this cluster ever had
+        #[arg(long)]
+        name: String,
+        /// How long the token is good for, e.g. 15m or 24h
+        #[arg(long, default_value = "1h")]
+        ttl: String,
+        #[command(flatten)]
+        operator: OperatorAccess,
+    },
+    /// Make this directory a replica of a cluster that is there; `run` starts it
+    Join {
+        #[arg(long)]
+        config: PathBuf,
+        /// What `invite` or `replace` printed; it is as secret as a replica's keys
+        #[arg(long, env = "PROOFMARK_NODE_TOKEN", hide_env_values = true)]
+        token: String,
+    },
+    /// Take a replica out: its vote first, then its place; its process ends by itself
+    Leave {
+        name: String,
+        #[command(flatten)]
+        operator: OperatorAccess,
+    },
+    /// Let another replica lead
+    TransferLeader {
+        /// The voter that shall lead
+        #[arg(long)]
+        to: String,
+        #[command(flatten)]
+        operator: OperatorAccess,
+    },
+    /// Every replica: its part, who leads, and how many entries of the Raft log each is behind
+    Members {
+        #[command(flatten)]
+        operator: OperatorAccess,
     },
 }
 
@@ -162,6 +213,8 @@ pub enum What {
     Checkpoint,
     /// This replica's health
     Health,
+    /// Every replica: its part, who leads; entries behind as the asked one knows it
+    Members,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

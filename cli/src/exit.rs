@@ -33,7 +33,11 @@ const TABLE: &[(Exit, u8, &str)] = &[
     (Exit::Internal, 70, "a part of the program failed; start it again, and tell its makers"),
     (Exit::Storage, 74, "a data directory cannot be read or written, or is not ours"),
     (Exit::DrainCut, 75, "a daemon: the drain was cut short; nothing acknowledged is lost"),
-    (Exit::Refused, 77, "the aggregator refused the command and said why"),
+    (
+        Exit::Refused,
+        77,
+        "the aggregator refused the command, or a replica's peers refused it, and said why",
+    ),
     (Exit::Config, 78, "a configuration is wrong; every fault is printed"),
 ];
 

@@ -48,6 +48,7 @@ fn path(get: &Get) -> Result<String, Failure> {
         (What::Failures, None) => "/api/v1/failures".into(),
         (What::Checkpoint, None) => "/api/v1/checkpoint".into(),
         (What::Health, None) => "/api/v1/health".into(),
+        (What::Members, None) => "/api/v1/members".into(),
     })
 }
 
@@ -73,6 +74,7 @@ fn text(what: What, value: &Value) -> String {
         What::Agents => say::table(AGENT_HEAD, &rows(agent)),
         What::Checks => say::table(CHECK_HEAD, &rows(check)),
         What::Failures => say::table(FAILURE_HEAD, &rows(failed)),
+        What::Members => say::table(MEMBER_HEAD, &rows(member)),
         What::Checkpoint => word(value, "note"),
         What::Result | What::Health => fields(value),
     }
@@ -133,6 +135,20 @@ fn check(value: &Value) -> Vec<String> {
         word(value, "outcome"),
         time(&value["scheduled_at_ms"]),
         time(&value["silent_since_ms"]),
+    ]
+}
+
+const MEMBER_HEAD: &[&str] = &["ID", "NAME", "PART", "LEADS", "LAG", "AGENTS", "PEERS"];
+
+fn member(value: &Value) -> Vec<String> {
+    vec![
+        word(value, "id"),
+        word(value, "name"),
+        word(value, "part"),
+        word(value, "leads"),
+        word(value, "lag_entries"),
+        word(value, "grpc"),
+        word(value, "peers"),
     ]
 }
 

@@ -11,7 +11,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::limits::{TOKEN_ADDRESS_BYTES_MAX, TOKEN_ADDRESSES_MAX};
 
+use crate::JoinNodeRequest;
+
 const PREFIX: &str = "pm1.";
+const NODE_PREFIX: &str = "pmn1.";
 
 /// Right to enrol one agent, once, at the cluster whose CA it pins.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,10 +34,14 @@ pub struct JoinToken {
 pub enum TokenFault {
     #[error("expected a join token starting with \"pm1.\", got another text")]
     Prefix,
-    #[error("expected base64url after \"pm1.\", got a character outside its alphabet")]
+    #[error("expected a node's token starting with \"pmn1.\", got another text")]
+    NodePrefix,
+    #[error("expected base64url after the dot, got a character outside its alphabet")]
     Base64,
     #[error("expected 64 bytes in the join token, got {got}: was it cut when copied?")]
     Length { got: usize },
+    #[error("expected 96 bytes in the node's token, got {got}: was it cut when copied?")]
+    NodeLength { got: usize },
     #[error("expected at most 8 addresses host:port after '@', got {got:?}")]
     Address { got: String },
 }
@@ -86,6 +93,49 @@ impl fmt::Display for JoinToken {
     }
 }
 
+/// Right to add one replica, once, to the cluster whose CA and log it names. As text: `pmn1.`, then
+/// as a [`JoinToken`], with the log's id as 32 bytes more.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NodeToken {
+    pub join: JoinToken,
+    /// SHA-256 of the log's origin line.
+    pub log_id: [u8; 32],
+}
+
+impl FromStr for NodeToken {
+    type Err = TokenFault;
+
+    fn from_str(text: &str) -> Result<NodeToken, TokenFault> {
+        let rest = text.trim().strip_prefix(NODE_PREFIX).ok_or(TokenFault::NodePrefix)?;
+        let (body, addresses) = rest.split_once('@').unwrap_or((rest, ""));
+        let bytes = URL_SAFE_NO_PAD.decode(body).map_err(|_| TokenFault::Base64)?;
+        let length = || TokenFault::NodeLength { got: bytes.len() };
+        let (of_join, log_id) = bytes.split_last_chunk::<32>().ok_or_else(length)?;
+        let (id, secret, ca_sha256) = split(of_join).ok_or_else(length)?;
+        let join = JoinToken { id, secret, ca_sha256, addresses: parse_addresses(addresses)? };
+        Ok(NodeToken { join, log_id: *log_id })
+    }
+}
+
+impl fmt::Display for NodeToken {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let JoinToken { id, secret, ca_sha256, addresses } = &self.join;
+        let bytes = [&id[..], secret, ca_sha256, &self.log_id].concat();
+        write!(out, "{NODE_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))?;
+        match addresses.is_empty() {
+            true => Ok(()),
+            false => write!(out, "@{}", addresses.join(",")),
+        }
+    }
+}
+
+/// Shows the id, never the secret.
+impl fmt::Debug for NodeToken {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "NodeToken({})", URL_SAFE_NO_PAD.encode(self.join.id))
+    }
+}
+
 /// Shows the id, never the secret.
 impl fmt::Debug for JoinToken {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,11 +151,31 @@ pub fn possession_statement(
     public_key: &[u8],
     csr_der: &[u8],
 ) -> Vec<u8> {
-    let mut statement = b"proofmark.v1 enrol\0".to_vec();
-    for part in [token_id, agent.as_bytes(), public_key, csr_der] {
+    statement(b"proofmark.v1 enrol\0", &[token_id, agent.as_bytes(), public_key, csr_der])
+}
+
+/// The bytes a joining replica signs with its new cosigner key: the same for a node's token, with
+/// everything else that the request asks for.
+pub fn node_possession_statement(request: &JoinNodeRequest) -> Vec<u8> {
+    let parts: [&[u8]; 8] = [
+        &request.token_id,
+        request.name.as_bytes(),
+        &request.log_id,
+        &request.cosigner_key,
+        &request.peer_csr_der,
+        &request.gateway_csr_der,
+        request.grpc.as_bytes(),
+        request.peers.as_bytes(),
+    ];
+    statement(b"proofmark.v1 join\0", &parts)
+}
+
+fn statement(what: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    let mut statement = what.to_vec();
+    for part in parts {
         // Lengths first, or two requests could share one statement.
         statement.extend((part.len() as u64).to_be_bytes());
-        statement.extend(part);
+        statement.extend(*part);
     }
     statement
 }
@@ -139,6 +209,17 @@ mod tests {
         check(&format!("{good}@nowhere"), TokenFault::Address { got: "nowhere".into() });
         check(&format!("{good}@:1"), TokenFault::Address { got: ":1".into() });
         check(&format!("{good}@a:99999"), TokenFault::Address { got: "a:99999".into() });
+    }
+
+    #[test]
+    fn a_nodes_token_is_text_and_back_and_no_agents() {
+        let node = NodeToken { join: token(&["a.example:1"]), log_id: [4; 32] };
+        assert_eq!(node.to_string().parse(), Ok(node.clone()));
+        let agents = node.join.to_string();
+        let check = |text: &str, fault| assert_eq!(text.parse::<NodeToken>(), Err(fault), "{text}");
+        check(&agents, TokenFault::NodePrefix);
+        check(&agents.replace("pm1.", "pmn1."), TokenFault::NodeLength { got: 64 });
+        assert_eq!(node.to_string().parse::<JoinToken>(), Err(TokenFault::Prefix));
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod names; // names inside certificates
 mod refusal; // a refusal inside a gRPC status
 
 pub use generated::*;
-pub use join::{JoinToken, TokenFault, possession_statement};
+pub use join::{JoinToken, NodeToken, TokenFault, node_possession_statement, possession_statement};
 pub use names::{AGENT_URI, GATEWAY_DNS_NAME, NODE_URI, OPERATOR_URI, peer_dns_name};
 
 /// The protocol version spoken here, see the version rules in `agent.proto`.

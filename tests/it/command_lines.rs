@@ -11,12 +11,23 @@ use proofmark_tests::installation::path;
 use proofmark_tests::target::Target;
 use proofmark_tests::{golden, program};
 
+/// A whole token, of no cluster that anybody runs.
+const OTHER_CLUSTER: &str = "aggregator join --config a2.yaml --token \
+    pmn1.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\
+    AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
 /// golden file's name, command line
 const LINES: &[(&str, &str)] = &[
     ("help", "--help"),
     ("help-up", "up --help"),
     ("help-aggregator-init", "aggregator init --help"),
     ("help-aggregator-run", "aggregator run --help"),
+    ("help-aggregator-invite", "aggregator invite --help"),
+    ("help-aggregator-replace", "aggregator replace --help"),
+    ("help-aggregator-join", "aggregator join --help"),
+    ("help-aggregator-leave", "aggregator leave --help"),
+    ("help-aggregator-transfer-leader", "aggregator transfer-leader --help"),
+    ("help-aggregator-members", "aggregator members --help"),
     ("help-agent-run", "agent run --help"),
     ("help-agent-retire", "agent retire --help"),
     ("help-apply", "apply --help"),
@@ -61,6 +72,11 @@ const LINES: &[(&str, &str)] = &[
     ("aggregator-init-missing-bundle", "aggregator init --config a2.yaml --bundle missing"),
     ("aggregator-run-other-node", "aggregator run --config a1-renamed.yaml"),
     ("aggregator-run-port-taken", "aggregator run --config a1-port-taken.yaml"),
+    ("aggregator-invite-without-data", "aggregator invite --name a4 --data nowhere"),
+    ("aggregator-invite-ttl-without-unit", "aggregator invite --name a4 --ttl 15"),
+    ("aggregator-join-agents-token", "aggregator join --config a2.yaml --token pm1.AAAA"),
+    ("aggregator-join-cut-token", "aggregator join --config a2.yaml --token pmn1.AAAA"),
+    ("aggregator-join-other-cluster", OTHER_CLUSTER),
     ("agent-run-missing-config", "agent run --config missing.yaml"),
     ("agent-run-bad-config", "agent run --config one.yaml"),
     ("agent-run-without-token", "agent run --config agent.yaml"),

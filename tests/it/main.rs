@@ -9,6 +9,7 @@ mod end_to_end;
 mod fsck;
 mod golden_data;
 mod http_api;
+mod membership;
 mod power;
 mod rpc;
 mod up;

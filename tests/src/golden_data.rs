@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proofmark_aggregator::clock::Clock;
-use proofmark_aggregator::identity::{AgentRequest, NodeIdentity};
+use proofmark_aggregator::identity::{CertificateRequest, NodeIdentity, Subject};
 use proofmark_evidence::{AgentName, DirSource, LogReader};
 use serde_json::{Value, json};
 
@@ -166,10 +166,11 @@ fn renew_certificate(agent: &Path, name: &str, replica: &Path) {
     let key = std::fs::read_to_string(identity.join("tls.key.pem")).expect("the agent's TLS key");
     let key = rcgen::KeyPair::from_pem(&key).expect("a key");
     let csr = rcgen::CertificateParams::default().serialize_request(&key).expect("a request");
-    let request = AgentRequest::parse(csr.der()).expect("our own request");
+    let request = CertificateRequest::parse(csr.der()).expect("our own request");
     let name = AgentName::parse(name).expect("a name");
     let node = NodeIdentity::load(&replica.join("identity")).expect("a replica's identity");
-    let chain = node.authority.issue_for_request(&name, &request, Clock::system().unix_ms());
+    let chain =
+        node.authority.certify(Subject::Agent { name: &name }, &request, Clock::system().unix_ms());
     std::fs::write(identity.join("certificate.pem"), chain.expect("a certificate")).expect("kept");
 }
 

@@ -1,5 +1,7 @@
 //! A whole installation of real processes on loopback: replicas, agents, and their folders.
 
+mod members;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;

@@ -105,6 +105,18 @@ impl Directory {
         self.write(ENROLMENT, &enrolled.to_text())
     }
 
+    /// The nodes have changed, and the policy with them.
+    pub(super) fn store_policy(&self, policy: &Policy) -> Result<(), IdentityFault> {
+        self.write(POLICY, &policy.to_text())
+    }
+
+    /// Replaces the addresses of an enrolment, and nothing else of it.
+    pub(super) fn store_addresses(&self, addresses: &[String]) -> Result<(), IdentityFault> {
+        let Some(mut enrolled) = self.enrolled()? else { return Err(self.missing()) };
+        enrolled.addresses = addresses.to_vec();
+        self.write(ENROLMENT, &enrolled.to_text())
+    }
+
     /// What [`Directory::store`] stored; `None` when nothing was.
     pub(super) fn enrolled(&self) -> Result<Option<Enrolled>, IdentityFault> {
         let Some(text) = self.read(ENROLMENT)? else { return Ok(None) };

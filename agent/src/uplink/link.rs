@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use proofmark_evidence::{Hash, SealedBatch, Seen, SignedCheckpoint};
+use proofmark_evidence::{
+    Hash, Policy, ProvenChange, RollOver, SealedBatch, Seen, SignedCheckpoint, sha256,
+};
 use proofmark_proto as wire;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -28,6 +30,10 @@ use crate::limits::{
 /// The uplink's state across connections.
 pub(super) struct Link {
     pub(super) identity: Arc<Identity>,
+    /// Whose signatures make a checkpoint believable; rolls over when the nodes change.
+    pub(super) policy: Policy,
+    /// `host:port` of aggregators as told last.
+    pub(super) addresses: Vec<String>,
     pub(super) queue: mpsc::Receiver<SealedBatch>,
     pub(super) events: mpsc::Sender<UplinkEvent>,
     pub(super) clock: Clock,
@@ -121,6 +127,7 @@ impl Link {
             epoch: self.identity.epoch,
             key_id: self.identity.signing_key.key_id().0.0.to_vec().into(),
             spec_revision: self.spec_revision,
+            policy_sha256: sha256(self.policy.to_text().as_bytes()).0.to_vec().into(),
         }
     }
 
@@ -128,7 +135,8 @@ impl Link {
         let Some(GatewayMessage { message: Some(In::Welcome(welcome)) }) = first else {
             return Err(lost("expected Welcome first, got another message", false));
         };
-        let Welcome { epoch, next_seq, last_header_hash, .. } = welcome;
+        let Welcome { epoch, next_seq, last_header_hash, addresses, .. } = welcome;
+        self.take_addresses(addresses);
         let Ok(hash) = <[u8; 32]>::try_from(&last_header_hash[..]) else {
             return Err(lost("expected a header hash of 32 bytes", false));
         };
@@ -211,6 +219,14 @@ impl Link {
             }
             Some(In::SpecSet(specs)) => self.specs(specs).await,
             Some(In::Checkpoint(checkpoint)) => self.checkpoint(&checkpoint.note).await,
+            Some(In::Addresses(now)) => {
+                self.take_addresses(now.addresses);
+                Ok(())
+            }
+            Some(In::RollOver(roll_over)) => {
+                self.roll_over(roll_over);
+                Ok(())
+            }
             Some(In::Welcome(_)) | None => {
                 Err(lost("expected an answer, got another message", true))
             }
@@ -280,9 +296,37 @@ impl Link {
         self.tell(UplinkEvent::Specs { revision, effective_at_ms, text }).await
     }
 
-    /// Believed only by the enrolled policy, and only forwards.
+    /// Where aggregators are as of now. They are tried after those of the configuration, so that a
+    /// wrong list cannot cut this agent off from the ones its owner named.
+    fn take_addresses(&mut self, addresses: Vec<String>) {
+        if addresses.is_empty() || addresses == self.addresses {
+            return;
+        }
+        self.addresses = addresses;
+        if let Err(why) = self.identity.keep_addresses(&self.addresses) {
+            tracing::warn!(%why, "new addresses not kept: the next start is told them again");
+        }
+    }
+
+    /// The nodes have changed. The policy so far must vouch for it; see `RollOver::apply`.
+    fn roll_over(&mut self, message: wire::RollOver) {
+        let next = match checked(message).and_then(|one| one.apply(&self.policy).map_err(words)) {
+            Ok(next) => next,
+            Err(why) => {
+                return tracing::error!(%why, "new nodes that the pinned policy does not vouch for");
+            }
+        };
+        tracing::info!(policy = %next.to_text(), "the aggregators' nodes have changed");
+        self.policy = next;
+        // A crash here leaves the older policy on disk: the next start is told the way again.
+        if let Err(why) = self.identity.keep_policy(&self.policy) {
+            tracing::warn!(%why, "the new policy is not kept: the next start is told it again");
+        }
+    }
+
+    /// Believed only by the policy, and only forwards.
     async fn checkpoint(&mut self, note: &str) -> Result<(), LinkEnd> {
-        match believed(&self.identity, note) {
+        match believed(&self.identity, &self.policy, note) {
             Err(why) => {
                 tracing::error!(%why, "a checkpoint that the enrolled policy does not believe");
                 Ok(())
@@ -318,9 +362,25 @@ impl Link {
     }
 }
 
-fn believed(identity: &Identity, note: &str) -> Result<Seen, String> {
-    let signed = SignedCheckpoint::parse(note).map_err(|fault| fault.to_string())?;
-    identity.policy.check(&signed).map_err(|fault| fault.to_string())?;
+/// As it came, with hashes of the right length.
+fn checked(message: wire::RollOver) -> Result<RollOver, String> {
+    let hash = |bytes: &Bytes| <[u8; 32]>::try_from(&bytes[..]).map(Hash);
+    let change = |change: wire::ProvenChange| {
+        let path = change.path.iter().map(hash).collect::<Result<Vec<_>, _>>();
+        let path = path.map_err(|_| "expected hashes of 32 bytes in a path".to_owned())?;
+        Ok(ProvenChange { index: change.index, leaf: change.leaf.to_vec(), path })
+    };
+    let changes = message.changes.into_iter().map(change).collect::<Result<_, String>>()?;
+    Ok(RollOver { note: message.note, changes })
+}
+
+fn words(fault: impl ToString) -> String {
+    fault.to_string()
+}
+
+fn believed(identity: &Identity, policy: &Policy, note: &str) -> Result<Seen, String> {
+    let signed = SignedCheckpoint::parse(note).map_err(words)?;
+    policy.check(&signed).map_err(words)?;
     match signed.checkpoint.origin == identity.origin {
         true => Ok(Seen { size: signed.checkpoint.size, root: signed.checkpoint.root }),
         false => Err(format!("expected log {}, got {}", identity.origin, signed.checkpoint.origin)),

@@ -92,8 +92,9 @@ pub fn start(
 ) -> UplinkHandle {
     let (batches, queue) = mpsc::channel(UPLINK_QUEUE_MAX);
     let (events, receiver) = mpsc::channel(UPLINK_EVENTS_MAX);
-    let addresses = addresses(&config.addresses, &identity.addresses);
     let link = Link {
+        policy: identity.policy.clone(),
+        addresses: identity.addresses.clone(),
         identity,
         queue,
         events,
@@ -104,21 +105,24 @@ pub fn start(
         seen: None,
         is_finishing: false,
     };
-    tasks.spawn(run(link, addresses));
+    tasks.spawn(run(link, config.addresses));
     UplinkHandle { batches, events: receiver }
 }
 
 /// Each address once, the configured ones first.
-fn addresses(configured: &[String], enrolled: &[String]) -> Vec<String> {
+fn addresses(configured: &[String], told: &[String]) -> Vec<String> {
     let mut known = BTreeSet::new();
-    configured.iter().chain(enrolled).filter(|address| known.insert(*address)).cloned().collect()
+    configured.iter().chain(told).filter(|address| known.insert(*address)).cloned().collect()
 }
 
 /// One connection after the other, until the agent lets go of its end.
-async fn run(mut link: Link, addresses: Vec<String>) {
+async fn run(mut link: Link, configured: Vec<String>) {
     // Agents of one fleet start at different addresses.
-    let mut turn = link.backoff.pick(addresses.len());
-    while let Some(address) = addresses.get(turn % addresses.len().max(1)) {
+    let mut turn = link.backoff.pick(addresses(&configured, &link.addresses).len());
+    loop {
+        // A welcome may have told others.
+        let addresses = addresses(&configured, &link.addresses);
+        let Some(address) = addresses.get(turn % addresses.len().max(1)) else { return };
         let (why, was_welcome, pause_ms) = match link.serve(address).await {
             LinkEnd::AgentGone => return,
             LinkEnd::Lost { why, was_welcome } => (why, was_welcome, None),

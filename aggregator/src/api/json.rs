@@ -5,6 +5,7 @@ use axum::extract::State;
 
 use super::Api;
 use super::problem::{PathParts, Problem};
+use crate::views::members::MemberView;
 use crate::views::model::{
     AgentView, CheckView, CheckpointView, FailureView, HealthView, ObjectiveView, ProblemView,
     SpecView,
@@ -74,4 +75,10 @@ pub async fn checkpoint(State(api): State<Api>) -> Result<Json<CheckpointView>, 
     let checkpoint = api.views.now().checkpoint;
     let missing = || Problem::not_found("nothing_published", "expected a checkpoint, got none yet");
     checkpoint.map(Json).ok_or_else(missing)
+}
+
+/// Every replica there ever was: its part, who leads, and how far each is as the leader knows it.
+#[utoipa::path(get, path = "/api/v1/members", responses((status = 200, body = Vec<MemberView>)))]
+pub async fn members(State(api): State<Api>) -> Json<Vec<MemberView>> {
+    Json(api.views.now().members)
 }

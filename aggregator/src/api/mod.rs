@@ -55,6 +55,7 @@ pub struct Api {
         json::failures,
         json::spec,
         json::checkpoint,
+        json::members,
         results::result,
         results::proof,
     )
@@ -76,6 +77,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/failures", get(json::failures))
         .route("/api/v1/spec", get(json::spec))
         .route("/api/v1/checkpoint", get(json::checkpoint))
+        .route("/api/v1/members", get(json::members))
         .route("/api/v1/results/{agent}/{epoch}/{seq}", get(results::result))
         .route("/api/v1/results/{agent}/{epoch}/{seq}/proof", get(results::proof))
         .route("/log/{*path}", get(log_files::file))

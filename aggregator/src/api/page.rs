@@ -5,6 +5,7 @@ use askama::Template;
 use super::words;
 use crate::limits::PAGE_FAILURES_MAX;
 use crate::views::Views;
+use crate::views::members::MemberView;
 use crate::views::model::{CheckView, CheckpointView, FailureView, HealthView, ObjectiveView};
 
 #[derive(Template)]
@@ -17,7 +18,17 @@ struct Page<'a> {
     objectives: Vec<ObjectiveRow>,
     checks: Vec<CheckRow>,
     failures: Vec<FailureRow>,
+    members: Vec<MemberRow>,
     checkpoint: Option<CheckpointRow>,
+}
+
+struct MemberRow {
+    id: u64,
+    name: String,
+    part: String,
+    leads: bool,
+    lag: String,
+    peers: String,
 }
 
 struct ObjectiveRow {
@@ -89,6 +100,7 @@ pub fn render(views: &Views) -> Result<String, askama::Error> {
         objectives: state.objectives.iter().map(ObjectiveRow::new).collect(),
         checks: state.checks.iter().map(CheckRow::new).collect(),
         failures: state.failures.iter().take(PAGE_FAILURES_MAX).map(FailureRow::new).collect(),
+        members: views.members.iter().filter(|one| !one.is_gone()).map(MemberRow::new).collect(),
         checkpoint: views.checkpoint.as_ref().map(CheckpointRow::new),
     };
     page.render()
@@ -166,6 +178,22 @@ impl FailureRow {
             state: view.state,
             detail: view.detail.clone(),
             when: words::time(view.scheduled_at_ms),
+        }
+    }
+}
+
+impl MemberRow {
+    fn new(view: &MemberView) -> Self {
+        Self {
+            id: view.id,
+            name: view.name.clone(),
+            part: match &view.replaces {
+                Some(old) => format!("{} for {old}", view.part),
+                None => view.part.to_owned(),
+            },
+            leads: view.leads,
+            lag: view.lag_entries.map_or_else(|| "not known here".into(), |lag| lag.to_string()),
+            peers: view.peers.clone(),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod entry;
 mod fields;
+mod member;
 mod refusal;
 mod refusal_codec;
 mod reply;
@@ -17,6 +18,8 @@ use proofmark_evidence::limits::{
 };
 use proofmark_evidence::{AgentName, ByteReader, ByteWriter, Hash, Leaf, Origin, PublicKey};
 
+use crate::consensus::membership::MembershipChange;
+
 pub use entry::Entry;
 pub use fields::CodecFault;
 use fields::take_origin;
@@ -24,11 +27,20 @@ pub(crate) use fields::{
     put_agent, put_agent_option, put_hash, put_key, take_agent, take_agent_option, take_hash,
     take_key, take_version, unknown_code,
 };
+pub use member::{Founder, NodeHost, NodeName};
+pub(crate) use member::{put_node, take_node};
 pub use refusal::{Action, Refusal};
 pub use reply::Reply;
 
 /// The version of the encoding of one command. A replica refuses any other.
 pub const COMMAND_VERSION: u8 = 1;
+
+/// The newest set of commands that this program knows. A cluster's state says which set it uses:
+/// 1 from its beginning, more once every replica has said that it knows more. Until then the state
+/// refuses newer commands, so that an older program never meets one. See OPERATING.md, "Upgrade".
+pub const COMMANDS_NEWEST: u64 = 2;
+/// The set that brought members.
+pub const COMMANDS_WITH_MEMBERS: u64 = 2;
 
 /// One thing that happens to the replicated state. Admission has checked what needs no state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +68,22 @@ pub enum Command {
     Seal { size: u64, root: Hash },
     /// One node's signature under the checkpoint of (`size`, `root`).
     Cosign { node: String, size: u64, root: Hash, timestamp_s: u64, signature: [u8; 64] },
+    /// Every replica knows the commands of version `to`. To version 2: with who is there.
+    RaiseVersion { to: u64, founders: Vec<Founder> },
+    /// A name and an id for a replica to come, perhaps in another's place.
+    InviteNode {
+        token_id: [u8; 16],
+        secret_hash: Hash,
+        name: NodeName,
+        replaces: Option<NodeName>,
+        expires_at_ms: u64,
+    },
+    /// An invited replica spends its token and says where it is.
+    JoinNode { token_id: [u8; 16], secret: [u8; 16], name: NodeName, host: NodeHost },
+    /// A replica is to lose its vote and then its place.
+    LeaveNode { name: NodeName },
+    /// One due step of Raft's membership. Travels only as the context of a Raft change.
+    ChangeNodes { change: MembershipChange },
 }
 
 /// The codes of the commands on the wire and in the Raft log. Never reused.
@@ -69,6 +97,7 @@ mod code {
     pub(super) const TICK: u8 = 7;
     pub(super) const SEAL: u8 = 8;
     pub(super) const COSIGN: u8 = 9;
+    // From 10 on: member.rs.
 }
 
 impl Command {
@@ -84,6 +113,11 @@ impl Command {
             Self::Tick => "tick",
             Self::Seal { .. } => "seal",
             Self::Cosign { .. } => "cosign",
+            Self::RaiseVersion { .. } => "raise_version",
+            Self::InviteNode { .. } => "invite_node",
+            Self::JoinNode { .. } => "join_node",
+            Self::LeaveNode { .. } => "leave_node",
+            Self::ChangeNodes { .. } => "change_nodes",
         }
     }
 
@@ -140,6 +174,7 @@ impl Command {
                 out.varint(*timestamp_s);
                 out.fixed(signature);
             }
+            of_members => of_members.put_of_members(&mut out),
         }
         out.into_bytes()
     }
@@ -185,7 +220,7 @@ impl Command {
                 timestamp_s: input.varint("timestamp")?,
                 signature: input.fixed("signature")?,
             },
-            got => return Err(unknown_code("command code", got)),
+            code => Self::take_of_members(code, input)?,
         })
     }
 }

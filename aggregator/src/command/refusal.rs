@@ -92,6 +92,54 @@ pub enum Refusal {
         limit_bytes: u64,
         got_bytes: u64,
     },
+    /// The command is newer than some replica, as far as the state was told.
+    VersionTooLow {
+        expected: u64,
+        got: u64,
+    },
+    MemberExists {
+        name: String,
+    },
+    NoSuchMember {
+        name: String,
+    },
+    MemberGone {
+        name: String,
+    },
+    MembersFull {
+        limit: u64,
+    },
+    NotReplaceable {
+        name: String,
+        got: String,
+    },
+    LastVoter {
+        name: String,
+    },
+    NodeKeyExists {
+        name: String,
+    },
+    TokenForOtherNode {
+        expected: String,
+        got: String,
+    },
+    NodeAddressExists {
+        address: String,
+        name: String,
+    },
+
+    // A leader: what it proposes of its own accord does not follow.
+    VersionStep {
+        expected: u64,
+        got: u64,
+    },
+    FoundersMalformed {
+        fault: String,
+    },
+    /// No due step of the membership; another leader may have taken it.
+    ChangeNotDue,
+    /// A change of the membership outside a Raft change, or another command inside one.
+    ChangeMisplaced,
 
     // Another replica: its view of the tree is behind or wrong.
     SealSize {
@@ -158,7 +206,17 @@ impl Refusal {
             | Self::TokenForOtherAgent { .. }
             | Self::AgentExists { .. }
             | Self::KeyExists { .. }
-            | Self::KeyWeak => Action::Stop,
+            | Self::KeyWeak
+            | Self::VersionTooLow { .. }
+            | Self::MemberExists { .. }
+            | Self::NoSuchMember { .. }
+            | Self::MemberGone { .. }
+            | Self::MembersFull { .. }
+            | Self::NotReplaceable { .. }
+            | Self::LastVoter { .. }
+            | Self::NodeKeyExists { .. }
+            | Self::TokenForOtherNode { .. }
+            | Self::NodeAddressExists { .. } => Action::Stop,
             _ => Action::Drop,
         }
     }
@@ -228,16 +286,71 @@ impl Refusal {
             }
             Self::SpecsFull { limit_bytes, got_bytes } => row("specs_full")
                 .says(format!("at most {limit_bytes} bytes"), format!("{got_bytes} bytes")),
+            Self::VersionTooLow { .. }
+            | Self::MemberExists { .. }
+            | Self::NoSuchMember { .. }
+            | Self::MemberGone { .. }
+            | Self::MembersFull { .. }
+            | Self::NotReplaceable { .. }
+            | Self::LastVoter { .. }
+            | Self::NodeKeyExists { .. }
+            | Self::TokenForOtherNode { .. }
+            | Self::NodeAddressExists { .. }
+            | Self::VersionStep { .. }
+            | Self::FoundersMalformed { .. }
+            | Self::ChangeNotDue
+            | Self::ChangeMisplaced => self.row_of_members(),
             Self::SealSize { expected, got } => {
                 row("seal_size").says(format!("above the newest seal and at most {expected}"), got)
             }
-            Self::CosignNode { node } => row("cosign_node").says("a node of the genesis", node),
+            Self::CosignNode { node } => row("cosign_node").says("one of the cosigners", node),
             Self::CosignStale { expected, got } => {
                 row("cosign_stale").says(format!("the seal pending at size {expected}"), got)
             }
             Self::CosignSignature { node } => {
                 row("cosign_signature").says(format!("a valid signature of {node}"), "another")
             }
+        }
+    }
+
+    /// Those about replicas.
+    fn row_of_members(&self) -> Row {
+        match self {
+            Self::VersionTooLow { expected, got } => row("version_too_low")
+                .says(format!("all replicas to know commands of version {expected}"), got),
+            Self::MemberExists { name } => {
+                row("member_exists").says("a name that no replica ever had", name)
+            }
+            Self::NoSuchMember { name } => {
+                row("no_such_member").says("the name of a replica", name)
+            }
+            Self::MemberGone { name } => {
+                row("member_gone").says("a replica of this cluster", format!("{name}, removed"))
+            }
+            Self::MembersFull { limit } => {
+                row("members_full").says(format!("at most {limit} replicas"), "one more")
+            }
+            Self::NotReplaceable { name, got } => row("not_replaceable")
+                .says("a voter that nobody replaces yet", format!("{name}, {got}")),
+            Self::LastVoter { name } => {
+                row("last_voter").says("another voter to remain", format!("{name}, the last one"))
+            }
+            Self::NodeKeyExists { name } => row("node_key_exists")
+                .says("a key that no replica ever had", format!("the key of {name}")),
+            Self::TokenForOtherNode { expected, got } => {
+                row("token_for_other_node").says(expected, got)
+            }
+            Self::NodeAddressExists { address, name } => row("node_address_exists")
+                .says("addresses that no replica has", format!("{address}, of {name}")),
+            Self::VersionStep { expected, got } => row("version_step").says(expected, got),
+            Self::FoundersMalformed { fault } => {
+                row("founders_malformed").says("the nodes of the genesis, by ascending id", fault)
+            }
+            Self::ChangeNotDue => {
+                row("change_not_due").says("a due step of the membership", "another change")
+            }
+            _ => row("change_misplaced")
+                .says("a change of the membership alone in a Raft change", "another place"),
         }
     }
 }

@@ -39,6 +39,20 @@ const COSIGN_NODE: u8 = 27;
 const COSIGN_STALE: u8 = 28;
 const KEY_WEAK: u8 = 29;
 const COSIGN_SIGNATURE: u8 = 30;
+const VERSION_TOO_LOW: u8 = 31;
+const MEMBER_EXISTS: u8 = 32;
+const NO_SUCH_MEMBER: u8 = 33;
+const MEMBER_GONE: u8 = 34;
+const MEMBERS_FULL: u8 = 35;
+const NOT_REPLACEABLE: u8 = 36;
+const LAST_VOTER: u8 = 37;
+const NODE_KEY_EXISTS: u8 = 38;
+const NODE_ADDRESS_EXISTS: u8 = 39;
+const VERSION_STEP: u8 = 40;
+const FOUNDERS_MALFORMED: u8 = 41;
+const CHANGE_NOT_DUE: u8 = 42;
+const CHANGE_MISPLACED: u8 = 43;
+const TOKEN_FOR_OTHER_NODE: u8 = 44;
 
 impl Refusal {
     /// Code byte, then the fields.
@@ -50,7 +64,9 @@ impl Refusal {
             | Self::TokenUnknown
             | Self::TokenSpent
             | Self::TokenExists
-            | Self::KeyWeak => {}
+            | Self::KeyWeak
+            | Self::ChangeNotDue
+            | Self::ChangeMisplaced => {}
             Self::SequenceGap { expected: a, got: b }
             | Self::ClockAhead { limit_ms: a, got_ms: b }
             | Self::WrongEpoch { expected: a, got: b }
@@ -58,11 +74,15 @@ impl Refusal {
             | Self::AuthorMalformed { limit_bytes: a, got_bytes: b }
             | Self::SpecsFull { limit_bytes: a, got_bytes: b }
             | Self::SealSize { expected: a, got: b }
+            | Self::VersionTooLow { expected: a, got: b }
+            | Self::VersionStep { expected: a, got: b }
             | Self::CosignStale { expected: a, got: b } => {
                 out.varint(*a);
                 out.varint(*b);
             }
-            Self::AgentsFull { limit } | Self::TokensFull { limit } => {
+            Self::AgentsFull { limit }
+            | Self::TokensFull { limit }
+            | Self::MembersFull { limit } => {
                 out.varint(*limit);
             }
             Self::UnknownAgent { agent }
@@ -89,8 +109,19 @@ impl Refusal {
             Self::BatchMalformed { fault: text }
             | Self::GenesisMalformed { fault: text }
             | Self::CosignNode { node: text }
-            | Self::CosignSignature { node: text } => {
+            | Self::CosignSignature { node: text }
+            | Self::MemberExists { name: text }
+            | Self::NoSuchMember { name: text }
+            | Self::MemberGone { name: text }
+            | Self::LastVoter { name: text }
+            | Self::NodeKeyExists { name: text }
+            | Self::FoundersMalformed { fault: text } => {
                 out.text(text);
+            }
+            Self::NotReplaceable { name: one, got: two }
+            | Self::TokenForOtherNode { expected: one, got: two }
+            | Self::NodeAddressExists { address: one, name: two } => {
+                out.text(one).text(two);
             }
             Self::SpecFaults(faults) => {
                 out.varint(faults.len() as u64);
@@ -133,6 +164,20 @@ impl Refusal {
             Self::CosignStale { .. } => COSIGN_STALE,
             Self::KeyWeak => KEY_WEAK,
             Self::CosignSignature { .. } => COSIGN_SIGNATURE,
+            Self::VersionTooLow { .. } => VERSION_TOO_LOW,
+            Self::MemberExists { .. } => MEMBER_EXISTS,
+            Self::NoSuchMember { .. } => NO_SUCH_MEMBER,
+            Self::MemberGone { .. } => MEMBER_GONE,
+            Self::MembersFull { .. } => MEMBERS_FULL,
+            Self::NotReplaceable { .. } => NOT_REPLACEABLE,
+            Self::LastVoter { .. } => LAST_VOTER,
+            Self::NodeKeyExists { .. } => NODE_KEY_EXISTS,
+            Self::NodeAddressExists { .. } => NODE_ADDRESS_EXISTS,
+            Self::VersionStep { .. } => VERSION_STEP,
+            Self::FoundersMalformed { .. } => FOUNDERS_MALFORMED,
+            Self::ChangeNotDue => CHANGE_NOT_DUE,
+            Self::ChangeMisplaced => CHANGE_MISPLACED,
+            Self::TokenForOtherNode { .. } => TOKEN_FOR_OTHER_NODE,
         }
     }
 
@@ -201,6 +246,37 @@ impl Refusal {
             COSIGN_SIGNATURE => Self::CosignSignature { node: take_text(input)? },
             COSIGN_STALE => {
                 Self::CosignStale { expected: input.varint("expected")?, got: input.varint("got")? }
+            }
+            code => Self::take_of_members(code, input)?,
+        })
+    }
+
+    fn take_of_members(code: u8, input: &mut ByteReader<'_>) -> Result<Self, CodecFault> {
+        Ok(match code {
+            VERSION_TOO_LOW => Self::VersionTooLow {
+                expected: input.varint("expected")?,
+                got: input.varint("got")?,
+            },
+            MEMBER_EXISTS => Self::MemberExists { name: take_text(input)? },
+            NO_SUCH_MEMBER => Self::NoSuchMember { name: take_text(input)? },
+            MEMBER_GONE => Self::MemberGone { name: take_text(input)? },
+            MEMBERS_FULL => Self::MembersFull { limit: input.varint("limit")? },
+            NOT_REPLACEABLE => {
+                Self::NotReplaceable { name: take_text(input)?, got: take_text(input)? }
+            }
+            LAST_VOTER => Self::LastVoter { name: take_text(input)? },
+            NODE_KEY_EXISTS => Self::NodeKeyExists { name: take_text(input)? },
+            NODE_ADDRESS_EXISTS => {
+                Self::NodeAddressExists { address: take_text(input)?, name: take_text(input)? }
+            }
+            VERSION_STEP => {
+                Self::VersionStep { expected: input.varint("expected")?, got: input.varint("got")? }
+            }
+            FOUNDERS_MALFORMED => Self::FoundersMalformed { fault: take_text(input)? },
+            CHANGE_NOT_DUE => Self::ChangeNotDue,
+            CHANGE_MISPLACED => Self::ChangeMisplaced,
+            TOKEN_FOR_OTHER_NODE => {
+                Self::TokenForOtherNode { expected: take_text(input)?, got: take_text(input)? }
             }
             got => return Err(unknown_code("refusal code", got)),
         })

@@ -34,6 +34,13 @@ pub enum Reply {
     Retired,
     /// Nothing to say: a genesis, tick, seal or cosignature was taken.
     Done,
+    /// The replica to come has this id for ever.
+    NodeInvited {
+        id: u64,
+    },
+    NodeJoined {
+        id: u64,
+    },
     Refused(Refusal),
 }
 
@@ -46,6 +53,8 @@ mod code {
     pub(super) const RETIRED: u8 = 6;
     pub(super) const DONE: u8 = 7;
     pub(super) const REFUSED: u8 = 8;
+    pub(super) const NODE_INVITED: u8 = 9;
+    pub(super) const NODE_JOINED: u8 = 10;
 }
 
 impl Reply {
@@ -67,6 +76,8 @@ impl Reply {
             Self::Enrolled { epoch } => put_numbers(&mut out, code::ENROLLED, &[*epoch]),
             Self::Retired => put_numbers(&mut out, code::RETIRED, &[]),
             Self::Done => put_numbers(&mut out, code::DONE, &[]),
+            Self::NodeInvited { id } => put_numbers(&mut out, code::NODE_INVITED, &[*id]),
+            Self::NodeJoined { id } => put_numbers(&mut out, code::NODE_JOINED, &[*id]),
             Self::Refused(refusal) => {
                 out.u8(code::REFUSED);
                 refusal.put(&mut out);
@@ -102,6 +113,8 @@ impl Reply {
             code::ENROLLED => Self::Enrolled { epoch: input.varint("epoch")? },
             code::RETIRED => Self::Retired,
             code::DONE => Self::Done,
+            code::NODE_INVITED => Self::NodeInvited { id: input.varint("node id")? },
+            code::NODE_JOINED => Self::NodeJoined { id: input.varint("node id")? },
             code::REFUSED => Self::Refused(Refusal::take(input)?),
             got => return Err(unknown_code("reply code", got)),
         })

@@ -6,6 +6,7 @@ use proofmark_evidence::{
 };
 
 use super::*;
+use crate::consensus::membership::Part;
 
 fn agent(name: &str) -> AgentName {
     AgentName::parse(name).unwrap()
@@ -75,7 +76,31 @@ fn commands() -> Vec<Command> {
             timestamp_s: 1_700_000_000,
             signature: [5; 64],
         },
+        Command::RaiseVersion {
+            to: 2,
+            founders: vec![Founder { id: 1, name: node("n1"), host: host(2) }],
+        },
+        Command::InviteNode {
+            token_id: [7; 16],
+            secret_hash: sha256(b"secret"),
+            name: node("n4"),
+            replaces: Some(node("n1")),
+            expires_at_ms: 1_700_000_000_000,
+        },
+        Command::JoinNode { token_id: [7; 16], secret: [9; 16], name: node("n4"), host: host(4) },
+        Command::LeaveNode { name: node("n1") },
+        Command::ChangeNodes {
+            change: MembershipChange { changes: vec![(4, Part::Voter), (1, Part::Learner)] },
+        },
     ]
+}
+
+fn node(name: &str) -> NodeName {
+    NodeName::parse(name).unwrap()
+}
+
+fn host(seed: u8) -> NodeHost {
+    NodeHost { key: key(seed).public(), grpc: "a:1".to_owned(), peers: "a:2".to_owned() }
 }
 
 pub(super) fn refusals() -> Vec<Refusal> {
@@ -112,6 +137,20 @@ pub(super) fn refusals() -> Vec<Refusal> {
         Refusal::CosignStale { expected: 8, got: 7 },
         Refusal::KeyWeak,
         Refusal::CosignSignature { node: "n9".to_owned() },
+        Refusal::VersionTooLow { expected: 2, got: 1 },
+        Refusal::MemberExists { name: "n1".to_owned() },
+        Refusal::NoSuchMember { name: "n9".to_owned() },
+        Refusal::MemberGone { name: "n1".to_owned() },
+        Refusal::MembersFull { limit: 15 },
+        Refusal::NotReplaceable { name: "n1".to_owned(), got: "learner".to_owned() },
+        Refusal::LastVoter { name: "n1".to_owned() },
+        Refusal::NodeKeyExists { name: "n1".to_owned() },
+        Refusal::NodeAddressExists { address: "a:1".to_owned(), name: "n1".to_owned() },
+        Refusal::VersionStep { expected: 2, got: 3 },
+        Refusal::FoundersMalformed { fault: "other nodes".to_owned() },
+        Refusal::ChangeNotDue,
+        Refusal::ChangeMisplaced,
+        Refusal::TokenForOtherNode { expected: "n4".to_owned(), got: "n5".to_owned() },
     ]
 }
 
@@ -124,6 +163,8 @@ fn replies() -> Vec<Reply> {
         Reply::Enrolled { epoch: 1 },
         Reply::Retired,
         Reply::Done,
+        Reply::NodeInvited { id: 4 },
+        Reply::NodeJoined { id: 4 },
     ];
     plain.into_iter().chain(refusals().into_iter().map(Reply::Refused)).collect()
 }

@@ -24,6 +24,7 @@ pub mod driver;
 mod election;
 mod guard;
 mod handle;
+mod heard;
 mod inbox;
 pub mod log_store;
 mod log_thread;

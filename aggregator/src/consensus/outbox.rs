@@ -2,8 +2,8 @@
 //! for pieces of what one lacks.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use raft::eraftpb::Message;
 use tokio::sync::mpsc;
@@ -18,7 +18,7 @@ use crate::limits::{
 /// One bounded queue of each kind for each peer. Never waits: a queue without room says so.
 #[derive(Clone, Default)]
 pub struct PeerOutbox {
-    peers: Arc<BTreeMap<u64, PeerSenders>>,
+    peers: Arc<RwLock<BTreeMap<u64, PeerSenders>>>,
 }
 
 struct PeerSenders {
@@ -42,21 +42,22 @@ pub(crate) struct MessageQueue {
 }
 
 impl PeerOutbox {
-    /// Queues for these peers: the sending ends, and for each peer the receiving ones.
-    pub(crate) fn new(peers: &[u64]) -> (Self, BTreeMap<u64, PeerQueues>) {
-        let mut outboxes = BTreeMap::new();
-        let mut queues = BTreeMap::new();
-        for peer in peers {
-            let (outbox, queue) = peer_queues();
-            outboxes.insert(*peer, outbox);
-            queues.insert(*peer, queue);
-        }
-        (Self { peers: Arc::new(outboxes) }, queues)
+    /// A peer came: the receiving ends of its new queues. Those it had before are closed.
+    pub(crate) fn add(&self, peer: u64) -> PeerQueues {
+        let (senders, queues) = peer_queues();
+        self.peers.write().unwrap_or_else(PoisonError::into_inner).insert(peer, senders);
+        queues
+    }
+
+    /// A peer is gone: what waits for it is dropped, and so is what comes for it later.
+    pub(crate) fn remove(&self, peer: u64) {
+        self.peers.write().unwrap_or_else(PoisonError::into_inner).remove(&peer);
     }
 
     /// Queues one message; false when it was dropped.
     pub(crate) fn send(&self, message: Message) -> bool {
-        let Some(peer) = self.peers.get(&message.to) else { return false };
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(peer) = peers.get(&message.to) else { return false };
         let bytes = message_bytes(&message);
         if peer.messages_bytes.load(Relaxed) + bytes > PEER_QUEUE_BYTES_MAX {
             return false;
@@ -71,7 +72,7 @@ impl PeerOutbox {
 
     /// Queues one command for the leader, or gives it back.
     pub(crate) fn forward(&self, leader: u64, proposal: Proposal) -> Result<(), Proposal> {
-        match self.peers.get(&leader) {
+        match self.peers.read().unwrap_or_else(PoisonError::into_inner).get(&leader) {
             Some(peer) => peer.forwards.try_send(proposal).map_err(|refused| match refused {
                 mpsc::error::TrySendError::Full(proposal)
                 | mpsc::error::TrySendError::Closed(proposal) => proposal,
@@ -84,12 +85,13 @@ impl PeerOutbox {
 impl PeerOutbox {
     /// Who can be asked for pieces.
     pub fn peers(&self) -> Vec<u64> {
-        self.peers.keys().copied().collect()
+        self.peers.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
     /// Queues an ask for a piece. Without room, or without such a peer, it is answered as lost.
     pub fn fetch(&self, peer: u64, ask: Ask, answer: Answer) {
-        if let Some(senders) = self.peers.get(&peer) {
+        if let Some(senders) = self.peers.read().unwrap_or_else(PoisonError::into_inner).get(&peer)
+        {
             // A refused job is dropped, and its answer with it.
             let _ = senders.fetches.try_send(FetchJob { ask, answer });
         }
@@ -139,14 +141,17 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_and_an_emptied_one_takes_again() {
-        let (outbox, mut queues) = PeerOutbox::new(&[2]);
+        let outbox = PeerOutbox::default();
+        let mut queues = outbox.add(2);
         assert!(!outbox.send(message(3, 1)), "nobody of that name");
         let half = PEER_QUEUE_BYTES_MAX / 2;
         assert!(outbox.send(message(2, half)));
         assert!(!outbox.send(message(2, half)), "full by bytes");
-        let queue = &mut queues.get_mut(&2).unwrap().messages;
+        let queue = &mut queues.messages;
         assert!(queue.try_recv().is_some());
         let taken = (0..PEER_QUEUE_MESSAGES_MAX + 1).filter(|_| outbox.send(message(2, 1))).count();
         assert_eq!(taken, PEER_QUEUE_MESSAGES_MAX, "full by count");
+        outbox.remove(2);
+        assert!(!outbox.send(message(2, 1)), "it is gone");
     }
 }

@@ -11,6 +11,7 @@ use super::apply_thread::ApplyQueue;
 use super::driver::{
     ChangeRefused, Driver, Output, PeerProgress, ProposeRefused, Refused, RoleChange,
 };
+use super::heard::Heard;
 use super::inbox::{ChangeProposal, Inbox, is_append};
 use super::log_thread::LogQueue;
 use super::mailbox::Mailbox;
@@ -39,6 +40,7 @@ pub(crate) struct RaftThread<S: LogSource> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) packer: Packer,
     pub(crate) reads: Reads,
+    pub(crate) heard: Heard,
     /// Ticks since the disk last finished something while something waits for it.
     pub(crate) stalled_ticks: u64,
 }
@@ -150,7 +152,7 @@ impl<S: LogSource> RaftThread<S> {
         self.driver.tick();
         self.reads.tick();
         self.watch_disk();
-        let progress = self.driver.progress();
+        let progress = self.heard.smooth(self.driver.progress());
         self.shown.progress.send_if_modified(|shown| {
             let changed = *shown != progress;
             *shown = progress;

@@ -11,6 +11,7 @@ use super::apply_thread::{ApplyQueue, ApplyThread};
 use super::budget::Budget;
 use super::driver::{Driver, DriverConfig, DriverFault};
 use super::handle::{ConsensusHandle, Seen, Shared};
+use super::heard::Heard;
 use super::inbox::Inbox;
 use super::log_store::LogStore;
 use super::log_thread::{LogQueue, LogThread};
@@ -92,6 +93,7 @@ impl<A: Applier> Consensus<A> {
             counters: Arc::clone(&queues.counters),
             packer: Packer::default(),
             reads: Reads::default(),
+            heard: Heard::default(),
             stalled_ticks: 0,
         };
         let apply = queues.apply_thread(applier, store.clone(), config.applied + 1);

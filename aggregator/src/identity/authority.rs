@@ -107,15 +107,15 @@ impl Authority {
         Ok(CertAndKey { certificate_chain_pem, key_pem: key.serialize_pem() })
     }
 
-    /// Certifies an agent's own TLS key. Of the request only the key is used, after its
+    /// Certifies a key made elsewhere. Of the request only the key is used, after its
     /// self-signature proved good; the names in it are ignored.
-    pub fn issue_for_request(
+    pub fn certify(
         &self,
-        agent: &AgentName,
-        request: &AgentRequest,
+        subject: Subject<'_>,
+        request: &CertificateRequest,
         now_ms: u64,
     ) -> Result<String, IdentityFault> {
-        self.sign(Subject::Agent { name: agent }, &request.0.public_key, now_ms)
+        self.sign(subject, &request.0.public_key, now_ms)
     }
 
     fn sign(
@@ -131,18 +131,18 @@ impl Authority {
 }
 
 /// A PKCS#10 request whose self-signature is good.
-pub struct AgentRequest(CertificateSigningRequestParams);
+pub struct CertificateRequest(CertificateSigningRequestParams);
 
-impl AgentRequest {
+impl CertificateRequest {
     /// Refuses more than [`CSR_BYTES_MAX`] bytes, bad DER, and a bad self-signature.
-    pub fn parse(der: &[u8]) -> Result<AgentRequest, IdentityFault> {
+    pub fn parse(der: &[u8]) -> Result<CertificateRequest, IdentityFault> {
         if der.len() > CSR_BYTES_MAX {
             return Err(IdentityFault::Request(rcgen::Error::CouldNotParseCertificationRequest));
         }
         let der = CertificateSigningRequestDer::from(der);
         let request =
             CertificateSigningRequestParams::from_der(&der).map_err(IdentityFault::Request)?;
-        Ok(AgentRequest(request))
+        Ok(CertificateRequest(request))
     }
 }
 
@@ -260,9 +260,9 @@ mod tests {
         let key = KeyPair::generate().unwrap();
         let asked = CertificateParams::new(vec!["evil.example".to_owned()]).unwrap();
         let der = asked.serialize_request(&key).unwrap().der().to_vec();
-        let request = AgentRequest::parse(&der).unwrap();
+        let request = CertificateRequest::parse(&der).unwrap();
         let name = AgentName::parse("web-1").unwrap();
-        let pem = authority.issue_for_request(&name, &request, NOW_MS).unwrap();
+        let pem = authority.certify(Subject::Agent { name: &name }, &request, NOW_MS).unwrap();
         let der = leaf(&pem);
         let (_, certificate) = X509Certificate::from_der(&der).unwrap();
         let names = &certificate.subject_alternative_name().unwrap().unwrap().value.general_names;
@@ -275,8 +275,8 @@ mod tests {
         let params = CertificateParams::default();
         let mut der = params.serialize_request(&key).unwrap().der().to_vec();
         *der.last_mut().unwrap() ^= 1;
-        assert!(AgentRequest::parse(&der).is_err());
-        assert!(AgentRequest::parse(&vec![0; CSR_BYTES_MAX + 1]).is_err());
+        assert!(CertificateRequest::parse(&der).is_err());
+        assert!(CertificateRequest::parse(&vec![0; CSR_BYTES_MAX + 1]).is_err());
     }
 
     #[test]

@@ -13,12 +13,13 @@ use proofmark_evidence::{Hash, Origin, Policy, PublicKey, SigningKey};
 use super::authority::{Authority, CertAndKey, Subject};
 use super::fault::IdentityFault;
 use super::files;
+use super::join::Neighbour;
 use super::operator::{OPERATOR_FILE, OperatorIdentity};
 use super::tls::{ClientCertificate, client_config, server_config};
 
-const NODE_FILE: &str = "node.json";
-const PEER_CA_FILE: &str = "peer-ca.json";
-const FILE_VERSION: u32 = 1;
+pub(super) const NODE_FILE: &str = "node.json";
+pub(super) const PEER_CA_FILE: &str = "peer-ca.json";
+pub(super) const FILE_VERSION: u32 = 1;
 
 /// What `init` is told.
 #[derive(Clone, Debug)]
@@ -61,12 +62,18 @@ pub struct NodeIdentity {
     pub log_key: SigningKey,
     /// This node's own key under checkpoints.
     pub cosigner_key: SigningKey,
-    /// All nodes, this one too, by ascending id.
+    /// Those of the log's first leaf by ascending id; then this one, if it joined later.
     pub nodes: Vec<NodeInfo>,
-    /// C2SP tlog-policy text for whoever checks this log.
+    /// The C2SP tlog-policy text that the log's first leaf implies: how every replica's evidence
+    /// begins. What is in force now is said by the state.
     pub policy: String,
     /// The gateway CA: enrols agents.
     pub authority: Authority,
+    /// The peer CA: lets nodes in. Absent on some nodes of an older installation.
+    pub(super) peer_authority: Option<Authority>,
+    has_joined: bool,
+    /// Whom to dial before the state says who is there; empty unless this node joined.
+    pub neighbours: Vec<Neighbour>,
     gateway: CertAndKey,
     peer_ca_pem: String,
     peer: CertAndKey,
@@ -75,25 +82,33 @@ pub struct NodeIdentity {
 /// The bytes of `node.json` and of a bundle.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NodeFile {
-    version: u32,
-    origin: String,
-    node_id: u64,
-    log_key: String,
-    cosigner_key: String,
-    nodes: Vec<NodeRow>,
-    gateway_ca: CertAndKey,
-    gateway: CertAndKey,
-    peer_ca_pem: String,
-    peer: CertAndKey,
+pub(super) struct NodeFile {
+    pub(super) version: u32,
+    pub(super) origin: String,
+    pub(super) node_id: u64,
+    pub(super) log_key: String,
+    pub(super) cosigner_key: String,
+    pub(super) nodes: Vec<NodeRow>,
+    pub(super) gateway_ca: CertAndKey,
+    pub(super) gateway: CertAndKey,
+    pub(super) peer_ca_pem: String,
+    pub(super) peer: CertAndKey,
+    /// Only in a bundle: it has a file of its own beside `node.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) peer_ca: Option<CertAndKey>,
+    /// The last of `nodes` is this one, and not of the log's first leaf.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) has_joined: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) neighbours: Vec<Neighbour>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NodeRow {
-    id: u64,
-    name: String,
-    cosigner_public_key_hex: String,
+pub(super) struct NodeRow {
+    pub(super) id: u64,
+    pub(super) name: String,
+    pub(super) cosigner_public_key_hex: String,
 }
 
 impl NodeIdentity {
@@ -115,26 +130,46 @@ impl NodeIdentity {
         }
         // A crash anywhere above leaves files without node.json: no node exists yet, and running
         // init again replaces them all.
-        let own = made.nodes.swap_remove(0);
+        let own = NodeFile { peer_ca: None, ..made.nodes.swap_remove(0) };
         files::write_secret(&dir.join(NODE_FILE), &own)?;
-        own.into_identity(&dir.join(NODE_FILE))
+        NodeIdentity::load(dir)
     }
 
     /// Makes this node from the bundle that [`NodeIdentity::create_cluster`] wrote for it.
     /// The bundle stays where it is: the operator deletes it.
     pub fn from_bundle(dir: &Path, bundle: &Path) -> Result<NodeIdentity, IdentityFault> {
         refuse_existing(dir)?;
-        let file: NodeFile = files::read_secret(bundle)?;
+        let mut file: NodeFile = files::read_secret(bundle)?;
         files::make_directory(dir)?;
+        if let Some(peer_ca) = file.peer_ca.take() {
+            files::write_secret(&dir.join(PEER_CA_FILE), &peer_ca)?;
+        }
+        // A crash here leaves no node.json: no node exists yet, and init goes on.
         files::write_secret(&dir.join(NODE_FILE), &file)?;
-        file.into_identity(bundle)
+        NodeIdentity::load(dir)
     }
 
     /// The node that lives in `dir`.
     pub fn load(dir: &Path) -> Result<NodeIdentity, IdentityFault> {
         let path = dir.join(NODE_FILE);
         let file: NodeFile = files::read_secret(&path)?;
-        file.into_identity(&path)
+        let peer_ca = match files::read_secret::<CertAndKey>(&dir.join(PEER_CA_FILE)) {
+            Ok(peer_ca) => Some(Authority::load(&peer_ca)?),
+            Err(IdentityFault::Missing { .. }) => None,
+            Err(fault) => return Err(fault),
+        };
+        file.into_identity(&path, peer_ca)
+    }
+
+    /// The nodes of the log's first leaf, by ascending id.
+    pub fn founders(&self) -> impl Iterator<Item = &NodeInfo> {
+        let joined = self.has_joined.then_some(self.node_id);
+        self.nodes.iter().filter(move |node| Some(node.id) != joined)
+    }
+
+    /// Whether this node came when the cluster was there already.
+    pub fn has_joined(&self) -> bool {
+        self.has_joined
     }
 
     /// SHA-256 of the origin: names the cluster in batches and between peers.
@@ -228,6 +263,9 @@ impl ClusterPlan {
                 gateway: gateway_ca.issue(Subject::Gateway { name, hosts }, now_ms)?,
                 peer_ca_pem: peer_ca.certificate_pem().to_owned(),
                 peer: peer_ca.issue(Subject::Peer { node_id: plan.id, name }, now_ms)?,
+                peer_ca: Some(peer_ca.to_pem()),
+                has_joined: false,
+                neighbours: Vec::new(),
             });
         }
         let operator = OperatorIdentity {
@@ -251,14 +289,18 @@ impl ClusterPlan {
     }
 }
 
-fn new_key() -> Result<SigningKey, IdentityFault> {
+pub(super) fn new_key() -> Result<SigningKey, IdentityFault> {
     let mut seed = [0; 32];
     SystemRandom::new().fill(&mut seed).map_err(|_| IdentityFault::Random)?;
     Ok(SigningKey::from_seed(seed))
 }
 
 impl NodeFile {
-    fn into_identity(self, path: &Path) -> Result<NodeIdentity, IdentityFault> {
+    fn into_identity(
+        self,
+        path: &Path,
+        peer_authority: Option<Authority>,
+    ) -> Result<NodeIdentity, IdentityFault> {
         let bad =
             |expected, got: String| IdentityFault::Malformed { path: path.into(), expected, got };
         if self.version != FILE_VERSION {
@@ -277,8 +319,12 @@ impl NodeFile {
         if own.cosigner_key != cosigner_key.public() {
             return Err(bad("this node's cosigner key", "another key".to_owned()));
         }
+        let first = match self.has_joined {
+            true => &nodes[..nodes.len() - 1],
+            false => &nodes[..],
+        };
         Ok(NodeIdentity {
-            policy: policy_text(&origin, &log_key, &nodes)
+            policy: policy_text(&origin, &log_key, first)
                 .map_err(|fault| bad("names and keys for a policy", fault))?,
             node_id: self.node_id,
             node_name: own.name.clone(),
@@ -287,6 +333,9 @@ impl NodeFile {
             cosigner_key,
             nodes,
             authority: Authority::load(&self.gateway_ca)?,
+            peer_authority,
+            has_joined: self.has_joined,
+            neighbours: self.neighbours,
             gateway: self.gateway,
             peer_ca_pem: self.peer_ca_pem,
             peer: self.peer,

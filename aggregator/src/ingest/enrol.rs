@@ -13,7 +13,7 @@ use super::refusal::{refuse, unapplied};
 use super::{Handles, Proposer};
 use crate::command::{Command, Reply};
 use crate::consensus::ProposalOutcome;
-use crate::identity::AgentRequest;
+use crate::identity::{CertificateRequest, Subject};
 
 /// A request that is whole and proves its key.
 struct Proven {
@@ -21,7 +21,7 @@ struct Proven {
     secret: [u8; 16],
     agent: AgentName,
     key: PublicKey,
-    request: AgentRequest,
+    request: CertificateRequest,
 }
 
 /// What is wrong with a request before any token is looked at.
@@ -57,7 +57,8 @@ pub(super) async fn enrol<P: Proposer, D: Send + Sync>(
 fn reply<P, D>(handles: &Handles<P, D>, proven: &Proven, epoch: u64) -> Result<EnrolReply, Status> {
     let identity = &handles.identity;
     let now_ms = handles.clock.unix_ms();
-    let chain = identity.authority.issue_for_request(&proven.agent, &proven.request, now_ms);
+    let subject = Subject::Agent { name: &proven.agent };
+    let chain = identity.authority.certify(subject, &proven.request, now_ms);
     let certificate_chain_pem = chain.map_err(|fault| {
         tracing::error!(agent = %proven.agent, %fault, "no certificate for an enrolled agent");
         Status::internal("certificate")
@@ -67,8 +68,8 @@ fn reply<P, D>(handles: &Handles<P, D>, proven: &Proven, epoch: u64) -> Result<E
         certificate_chain_pem,
         epoch,
         origin: identity.origin.to_string(),
-        policy: identity.policy.clone(),
-        addresses: handles.addresses.clone(),
+        policy: handles.policy(),
+        addresses: handles.addresses(),
     })
 }
 
@@ -91,7 +92,7 @@ fn prove(request: &EnrolRequest) -> Result<Proven, Fault> {
         expected: "a signature by the key to enrol over this request",
         got: "one that does not verify".to_owned(),
     })?;
-    let csr = AgentRequest::parse(&request.csr_der).map_err(|fault| Fault {
+    let csr = CertificateRequest::parse(&request.csr_der).map_err(|fault| Fault {
         slug: "bad_certificate_request",
         expected: "a self-signed PKCS#10 request of at most 4096 bytes",
         got: fault.to_string(),

@@ -1,4 +1,4 @@
-//! The operators' RPCs: specs, join tokens, retirement. All need an operator's certificate.
+//! The operators' RPCs: specs, join tokens, retirement, replicas. All need an operator's certificate.
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tonic::{Request, Response, Status};
@@ -9,13 +9,15 @@ use proofmark_proto as wire;
 use proofmark_spec::{Documents, Source};
 use wire::operator_server::Operator;
 use wire::{
-    Action, ApplyReply, ApplyRequest, CreateTokenReply, CreateTokenRequest, JoinToken,
-    RetireAgentReply, RetireAgentRequest, SpecFile,
+    Action, ApplyReply, ApplyRequest, CreateTokenReply, CreateTokenRequest, InviteNodeReply,
+    InviteNodeRequest, JoinToken, LeaveNodeReply, LeaveNodeRequest, ListMembersReply,
+    ListMembersRequest, RetireAgentReply, RetireAgentRequest, SpecFile, TransferLeaderReply,
+    TransferLeaderRequest,
 };
 
 use super::gateway::role_of;
 use super::refusal::{refuse, unapplied, wrong_role};
-use super::{Handles, Proposer};
+use super::{Handles, Proposer, members};
 use crate::command::{Command, Refusal, Reply};
 use crate::consensus::ProposalOutcome;
 use crate::identity::Role;
@@ -95,6 +97,40 @@ impl<P: Proposer, D: Clone + Send + Sync + 'static> Operator for OperatorDesk<P,
             other => Err(unapplied(&self.handles.counters, other)),
         }
     }
+
+    async fn invite_node(
+        &self,
+        request: Request<InviteNodeRequest>,
+    ) -> Result<Response<InviteNodeReply>, Status> {
+        self.operator(&request)?;
+        members::invite(&self.handles, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn leave_node(
+        &self,
+        request: Request<LeaveNodeRequest>,
+    ) -> Result<Response<LeaveNodeReply>, Status> {
+        self.operator(&request)?;
+        members::leave(&self.handles, &request.into_inner().name).await?;
+        Ok(Response::new(LeaveNodeReply {}))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<TransferLeaderRequest>,
+    ) -> Result<Response<TransferLeaderReply>, Status> {
+        self.operator(&request)?;
+        members::transfer_leader(&self.handles, &request.into_inner().to).await?;
+        Ok(Response::new(TransferLeaderReply {}))
+    }
+
+    async fn list_members(
+        &self,
+        request: Request<ListMembersRequest>,
+    ) -> Result<Response<ListMembersReply>, Status> {
+        self.operator(&request)?;
+        members::list(&self.handles).map(Response::new)
+    }
 }
 
 impl<P: Proposer, D: Clone + Send + Sync + 'static> OperatorDesk<P, D> {
@@ -167,7 +203,7 @@ impl<P: Proposer, D: Clone + Send + Sync + 'static> OperatorDesk<P, D> {
         let filled = random.fill(&mut id).and_then(|()| random.fill(&mut secret));
         filled.map_err(|_| Status::internal("the system's random generator failed"))?;
         let ca_sha256 = self.handles.identity.authority.sha256().0;
-        Ok(JoinToken { id, secret, ca_sha256, addresses: self.handles.addresses.clone() })
+        Ok(JoinToken { id, secret, ca_sha256, addresses: self.handles.token_addresses() })
     }
 }
 

@@ -11,10 +11,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 
 use proofmark_proto::agent_gateway_server::AgentGatewayServer;
+use proofmark_proto::node_gateway_server::NodeGatewayServer;
 use proofmark_proto::operator_server::OperatorServer;
 
 use super::door;
 use super::gateway::{Gateway, Sessions};
+use super::join::NodeDoor;
 use super::operator::OperatorDesk;
 use super::{AgentDirectory, Handles, Proposer};
 use crate::limits::*;
@@ -41,6 +43,7 @@ pub async fn serve<P: Proposer, D: AgentDirectory>(
     let (door, guests) = door::open(listener, config, handles.counters.clone());
     let sessions = Arc::new(Sessions::default());
     let desk = OperatorDesk::new(handles.clone());
+    let nodes = NodeDoor { handles: handles.clone() };
     let gateway = Gateway {
         handles,
         sessions: Arc::clone(&sessions),
@@ -48,6 +51,11 @@ pub async fn serve<P: Proposer, D: AgentDirectory>(
         shutdown: shutdown.clone(),
     };
     let serving = hardened_server()
+        .add_service(
+            NodeGatewayServer::new(nodes)
+                .max_decoding_message_size(REQUEST_BYTES_MAX)
+                .max_encoding_message_size(REPLY_BYTES_MAX),
+        )
         .add_service(
             AgentGatewayServer::new(gateway)
                 .max_decoding_message_size(REQUEST_BYTES_MAX)

@@ -22,18 +22,21 @@ use proofmark_evidence::{AgentName, Header, Leaf};
 use proofmark_proto as wire;
 use wire::gateway_message::Message as Answer;
 use wire::{
-    Ack, Action, AgentMessage, Batch, Busy, CheckpointNote, GatewayMessage, Hello, Refused,
+    Ack, Action, Addresses, AgentMessage, Batch, Busy, CheckpointNote, GatewayMessage, Hello,
+    Refused,
 };
 use wire::{SpecSet, Welcome};
 
 use super::counters::{Counters, Event};
 use super::gateway::Gateway;
 use super::refusal::{busy, diverged, refusal, refuse};
+use super::roll_over::{self, KnownPolicy};
 use super::{AgentDirectory, Handles, Proposer, SpecSnapshot};
 use crate::admission::{Admitted, Standing, admit};
 use crate::command::{Command, Reply};
 use crate::consensus::ProposalOutcome;
 use crate::limits::*;
+use crate::views::members::MembersView;
 use crate::waiting::Ticket;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -48,6 +51,11 @@ pub(super) struct Session<P, D> {
     judging: FuturesOrdered<Boxed<Judged>>,
     /// Batches proposed (or answered already), in the same order.
     deciding: FuturesOrdered<Boxed<Answer>>,
+    /// The policy by which the agent believes checkpoints.
+    policy: KnownPolicy,
+    /// Where it was told that aggregators are, and by which word of the state.
+    addresses: Vec<String>,
+    members: Option<Arc<MembersView>>,
     /// No more is read: the agent has finished, or we have.
     closing: bool,
     /// Epoch and first number of the batch that was told `Busy` and has not come again.
@@ -104,6 +112,9 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
             shutdown: gateway.shutdown.clone(),
             judging: FuturesOrdered::new(),
             deciding: FuturesOrdered::new(),
+            policy: KnownPolicy::default(),
+            addresses: Vec::new(),
+            members: None,
             closing: false,
             shed_after: None,
             note_pause: Box::pin(sleep(Duration::ZERO)),
@@ -284,18 +295,52 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
     }
 
     async fn welcome(&mut self, hello: &Hello, standing: &Standing) -> Result<(), Ended> {
+        self.addresses = self.handles.addresses();
         self.send(Answer::Welcome(Welcome {
             protocol: wire::PROTOCOL,
             epoch: standing.epoch,
             next_seq: standing.next_seq,
             last_header_hash: standing.last_hash.0.to_vec().into(),
+            addresses: self.addresses.clone(),
         }))
         .await?;
+        self.policy = KnownPolicy::of(&hello.policy_sha256);
         let newest = self.handles.specs.borrow().revision;
         if newest != hello.spec_revision {
             self.send_specs().await?;
         }
         self.send_checkpoint().await
+    }
+
+    /// An agent that is connected for long must know where to go when this replica leaves.
+    async fn send_addresses(&mut self) -> Result<(), Ended> {
+        let members = self.handles.members.borrow().clone();
+        let is_news = !self.members.as_ref().is_some_and(|known| Arc::ptr_eq(known, &members));
+        let addresses = match is_news && self.policy.is_known() {
+            true => self.handles.addresses(),
+            false => return Ok(()),
+        };
+        self.members = Some(members);
+        if addresses == self.addresses {
+            return Ok(());
+        }
+        self.addresses = addresses.clone();
+        self.send(Answer::Addresses(Addresses { addresses })).await
+    }
+
+    /// Before a checkpoint that the agent could not believe otherwise.
+    async fn send_roll_overs(&mut self) -> Result<(), Ended> {
+        let members = self.handles.members.borrow().clone();
+        let Some(known) = self.policy.due(&members) else { return Ok(()) };
+        let dir = self.handles.evidence_dir.clone();
+        let first = self.handles.identity.policy.clone();
+        let read = move || roll_over::after(&dir, &first, &members.cosigner_changes, known);
+        let found = self.handles.workers.run(read).await;
+        for next in found.unwrap_or_default() {
+            self.policy.told(next.policy_sha256);
+            self.send(Answer::RollOver(next.message)).await?;
+        }
+        Ok(())
     }
 
     async fn send_specs(&mut self) -> Result<(), Ended> {
@@ -315,6 +360,8 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
         if note.is_empty() {
             return Ok(());
         }
+        self.send_addresses().await?;
+        self.send_roll_overs().await?;
         self.is_note_due = false;
         self.note_pause.set(sleep(Duration::from_millis(NOTE_INTERVAL_MS)));
         self.send(Answer::Checkpoint(CheckpointNote { note })).await

@@ -14,7 +14,8 @@ use super::NodeFault;
 use crate::config::Config;
 use crate::consensus::log_store::{LogIdentity, LogStore};
 use crate::identity::{
-    ADDRESSES_FILE, CA_FILE, ClusterPlan, IdentityFault, NodeIdentity, NodePlan, write_public,
+    ADDRESSES_FILE, CA_FILE, ClusterPlan, IdentityFault, Joining, NodeIdentity, NodePlan,
+    write_public,
 };
 
 /// Makes the installation (without a bundle) or takes up one replica's part of it (with one).
@@ -30,16 +31,56 @@ pub fn init(
             format!("expected the keys of {}, got those of {}", config.node, identity.node_name);
         return Err(NodeFault::Room { slug: "identity", why });
     }
+    complete(config, &identity)?;
+    Ok(identity)
+}
+
+fn complete(config: &Config, identity: &NodeIdentity) -> Result<(), NodeFault> {
     // A crash here leaves the keys: init goes on with them.
-    evidence(config, &identity)?;
+    evidence(config, identity)?;
     // A crash here leaves an empty evidence log of these keys: init goes on beside it.
-    write_public_files(config, &identity).map_err(|why| NodeFault::room("identity")(&why))?;
+    write_public_files(config, identity).map_err(|why| NodeFault::room("identity")(&why))?;
     // A crash here leaves all but the Raft log: init writes the files for others again.
-    let voters: Vec<u64> = identity.nodes.iter().map(|node| node.id).collect();
+    let voters: Vec<u64> = identity.founders().map(|node| node.id).collect();
     let own = LogIdentity { log_id: identity.log_id().0, node_id: identity.node_id };
     LogStore::create(&config.raft_dir(), own, &voters)
-        .map_err(|why| NodeFault::room("raft_log")(&why))?;
-    Ok(identity)
+        .map(drop)
+        .map_err(|why| NodeFault::room("raft_log")(&why))
+}
+
+/// How far a `join` has come in this directory.
+pub enum Begun {
+    /// The keys are there; a replica of the cluster must be asked.
+    Keys(Box<Joining>),
+    /// It was asked, and answered: the rest of the directory is missing.
+    Identity(Box<NodeIdentity>),
+}
+
+/// A new replica's keys, made once. Refuses a directory that was used before.
+pub fn begin_join(config: &Config) -> Result<Begun, NodeFault> {
+    refuse_used(config)?;
+    let (dir, fault) = (config.identity_dir(), NodeFault::room("identity"));
+    match NodeIdentity::load(&dir) {
+        Ok(identity) if identity.has_joined() => {
+            config.check_identity(&identity).map_err(|why| fault(&why))?;
+            return Ok(Begun::Identity(Box::new(identity)));
+        }
+        Ok(identity) => {
+            let why = format!(
+                "expected an empty directory to join with, got the keys of {}, made by `init`",
+                identity.node_name
+            );
+            return Err(fault(&why));
+        }
+        Err(IdentityFault::Missing { .. }) => {}
+        Err(why) => return Err(fault(&why)),
+    }
+    Joining::begin(&dir).map(Box::new).map(Begun::Keys).map_err(|why| fault(&why))
+}
+
+/// Everything else of a new replica's directory; in the order of [`init`], and completed like it.
+pub fn finish_join(config: &Config, identity: &NodeIdentity) -> Result<(), NodeFault> {
+    complete(config, identity)
 }
 
 fn refuse_used(config: &Config) -> Result<(), NodeFault> {
@@ -100,7 +141,9 @@ fn evidence(config: &Config, identity: &NodeIdentity) -> Result<(), NodeFault> {
 /// (a TLS check, say) may trust. Nothing secret; written again by an `init` that did not end.
 fn write_public_files(config: &Config, identity: &NodeIdentity) -> Result<(), IdentityFault> {
     let dir = config.identity_dir();
-    let addresses: String = config.nodes.iter().map(|node| format!("{}\n", node.grpc)).collect();
+    let listed = config.nodes.iter().map(|node| &node.grpc);
+    let addresses = listed.chain(identity.neighbours.iter().map(|other| &other.grpc));
+    let addresses: String = addresses.map(|address| format!("{address}\n")).collect();
     write_public(&dir.join(ADDRESSES_FILE), &addresses)?;
     write_public(&dir.join(CA_FILE), identity.authority.certificate_pem())
 }

@@ -22,6 +22,7 @@ use crate::recorder::{RecorderHandle, RecorderTask};
 use crate::snapshot::SnapshotStore;
 use crate::state::{Effect, State};
 use crate::tables::Tables;
+use crate::views::members::MembersView;
 use crate::views::{StateView, build};
 
 /// The state, and everyone who is told what changed.
@@ -33,6 +34,7 @@ pub struct Machine {
     agents: SharedAgents,
     views: watch::Sender<Arc<StateView>>,
     specs: watch::Sender<SpecSnapshot>,
+    members: watch::Sender<Arc<MembersView>>,
     has_genesis: watch::Sender<bool>,
     clock: Clock,
     saving: Spaced,
@@ -54,6 +56,7 @@ pub struct MachineReaders {
     pub agents: SharedAgents,
     pub views: watch::Receiver<Arc<StateView>>,
     pub specs: watch::Receiver<SpecSnapshot>,
+    pub members: watch::Receiver<Arc<MembersView>>,
     /// Whether the log has its first leaf.
     pub has_genesis: watch::Receiver<bool>,
 }
@@ -69,12 +72,14 @@ impl Machine {
         let agents = SharedAgents::of(&state);
         let (views, views_seen) = watch::channel(Arc::new(build(&state)));
         let (specs, specs_seen) = watch::channel(spec_snapshot(&state));
+        let (members, members_seen) = watch::channel(Arc::new(MembersView::of(&state)));
         let (has_genesis, genesis_seen) = watch::channel(state.genesis().is_some());
         let now_ms = clock.monotonic_ms();
         let seen = MachineReaders {
             agents: agents.clone(),
             views: views_seen,
             specs: specs_seen,
+            members: members_seen,
             has_genesis: genesis_seen,
         };
         let machine = Machine {
@@ -85,6 +90,7 @@ impl Machine {
             agents,
             views,
             specs,
+            members,
             has_genesis,
             clock,
             saving: Spaced::new(
@@ -105,26 +111,44 @@ impl Machine {
     }
 
     fn apply_entry(&mut self, index: u64, entry: &Entry) -> Vec<Reply> {
-        let mut replies = Vec::with_capacity(entry.commands.len());
+        let hand_overs = self.state.hand_overs();
         let mut effects = Vec::new();
         for command in &entry.commands {
-            for effect in self.state.apply(index, entry.stamped_at_ms, command) {
-                match effect {
-                    Effect::Reply(reply) => replies.push(reply),
-                    other => effects.push(other),
-                }
-            }
+            effects.extend(self.state.apply(index, entry.stamped_at_ms, command));
         }
-        self.state.finish_entry(index);
-        if !effects.is_empty() {
-            self.recorder.record(RecorderTask { index, effects });
-        }
-        self.tell(&entry.commands);
+        let replies = self.finish(index, effects);
+        self.tell(&entry.commands, hand_overs);
         replies
     }
 
+    /// The entry is applied whole: what follows for the recorder, and what is answered.
+    fn finish(&mut self, index: u64, effects: Vec<Effect>) -> Vec<Reply> {
+        self.state.finish_entry(index);
+        let (mut replies, mut others) = (Vec::new(), Vec::new());
+        for effect in effects {
+            match effect {
+                Effect::Reply(reply) => replies.push(reply),
+                other => others.push(other),
+            }
+        }
+        if !others.is_empty() {
+            self.recorder.record(RecorderTask { index, effects: others });
+        }
+        replies
+    }
+
+    /// A change of the membership, with the one command that asks for it.
+    fn change_members(&mut self, index: u64, context: &[u8]) -> (Vec<Reply>, Option<Membership>) {
+        let entry = Entry::decode(context).expect("a committed change decodes on every replica");
+        let [command] = &entry.commands[..] else {
+            panic!("a committed change at {index} with {} commands", entry.commands.len());
+        };
+        let (effects, after) = self.state.apply_change(index, entry.stamped_at_ms, command);
+        (self.finish(index, effects), after)
+    }
+
     /// Readers see an entry only after it was applied whole.
-    fn tell(&mut self, commands: &[Command]) {
+    fn tell(&mut self, commands: &[Command], hand_overs: usize) {
         self.agents.update(&self.state, commands);
         self.are_views_old |= commands.iter().any(changes_views);
         self.show_when_due();
@@ -134,6 +158,13 @@ impl Machine {
         if commands.iter().any(|command| matches!(command, Command::Genesis { .. })) {
             self.has_genesis.send_replace(self.state.genesis().is_some());
         }
+        if commands.iter().any(changes_members) || self.state.hand_overs() != hand_overs {
+            self.tell_members();
+        }
+    }
+
+    fn tell_members(&self) {
+        self.members.send_replace(Arc::new(MembersView::of(&self.state)));
     }
 
     /// Saves the state to its tables. The evidence is made durable first: tables never run ahead.
@@ -170,6 +201,7 @@ impl Machine {
         self.are_views_old = false;
         self.specs.send_replace(spec_snapshot(&self.state));
         self.has_genesis.send_replace(self.state.genesis().is_some());
+        self.tell_members();
     }
 
     fn save_when_due(&mut self) {
@@ -204,10 +236,17 @@ impl Applier for Machine {
         replies
     }
 
-    /// No command of this version asks for another membership: whatever an entry asks for, the
-    /// state keeps the one it has. Raft does as the state says.
     fn apply_change(&mut self, index: u64, context: &[u8]) -> (Vec<Reply>, Option<Membership>) {
-        (self.apply(index, context), None)
+        let changed = if context.is_empty() {
+            let after = self.state.leave_joint();
+            self.state.finish_entry(index);
+            (Vec::new(), after)
+        } else {
+            self.change_members(index, context)
+        };
+        self.tell_members();
+        self.save_when_due();
+        changed
     }
 
     /// The snapshot, the leaves it speaks of, and the Raft log that begins after it are durable. A
@@ -234,10 +273,11 @@ impl Applier for Machine {
         tracing::info!(index, leaves = expected, "the state is the snapshot's");
     }
 
-    /// No command of this version changes it: it is what the Raft log was made with.
+    /// Before the state says anything of it, what the Raft log was made with.
     fn membership(&self) -> Option<Membership> {
         let voters = self.disk.raft_log.first_voters().iter().copied();
-        Some(Membership::of_voters(voters))
+        let first = || Membership::of_voters(voters);
+        Some(self.state.members().membership().cloned().unwrap_or_else(first))
     }
 }
 
@@ -247,6 +287,17 @@ const ENTRY_OVERHEAD_BYTES: usize = 32;
 /// Batches change views too, but a tick follows each second and shows them all at once.
 fn changes_views(command: &Command) -> bool {
     !matches!(command, Command::Admit { .. } | Command::Seal { .. } | Command::Cosign { .. })
+}
+
+fn changes_members(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Genesis { .. }
+            | Command::RaiseVersion { .. }
+            | Command::InviteNode { .. }
+            | Command::JoinNode { .. }
+            | Command::LeaveNode { .. }
+    )
 }
 
 /// Everything in force as one text; agents read the same documents as the ledger.

@@ -11,6 +11,7 @@ mod duties;
 mod hand_over;
 mod init;
 mod machine;
+mod members_duty;
 mod recover;
 mod rooms;
 mod scrub;
@@ -37,7 +38,7 @@ use crate::limits::{DRAIN_MS_MAX, DRAIN_WRITES_MS_MAX, LAST_SEAL_MS_MAX};
 use crate::recorder::Recorder;
 use crate::views::ViewsReader;
 
-pub use init::init;
+pub use init::{Begun, begin_join, finish_join, init};
 use machine::Machine;
 use rooms::Rooms;
 use scrub::Scrub;
@@ -90,6 +91,7 @@ pub struct Node {
     scrub: Scrub,
     catch_up: CatchUpThread,
     snapshots: SnapshotMaker,
+    refused: watch::Receiver<Option<Arc<str>>>,
     stop_doors: watch::Sender<bool>,
     stop_peers: watch::Sender<bool>,
     doors: JoinSet<()>,
@@ -118,6 +120,7 @@ impl Node {
             scrub: rooms.scrub,
             catch_up: rooms.catch_up,
             snapshots: rooms.snapshots,
+            refused: rooms.book.refused(),
             stop_doors,
             stop_peers,
             doors,
@@ -140,6 +143,20 @@ impl Node {
 
     pub fn views(&self) -> &ViewsReader {
         &self.views
+    }
+
+    /// Waits until a peer says that this replica must not run: it was removed, or its directory is
+    /// an old copy, or another process has its identity. Then the program should stop it.
+    pub fn refused(&self) -> impl Future<Output = Arc<str>> + Send + 'static {
+        let mut refused = self.refused.clone();
+        async move {
+            let said = refused.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+            match said {
+                Some(why) => why,
+                // The node is gone, and so is the question.
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Drains: leadership given away, no new work, answers to what is under way, what is committed

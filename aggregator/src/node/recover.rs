@@ -15,7 +15,7 @@ use crate::consensus::driver::DriverConfig;
 use crate::consensus::log_store::{LogIdentity, LogStore};
 use crate::consensus::storage;
 use crate::consensus::{Applier as _, Membership};
-use crate::identity::{IdentityFault, NodeIdentity};
+use crate::identity::{IdentityFault, NodeIdentity, PeerStarts, Start};
 use crate::limits::{LOG_FILE_BYTES, LOG_TAIL_BYTES_MAX};
 use crate::snapshot::{DiskFiles, SnapshotStore};
 use crate::state::State;
@@ -23,6 +23,8 @@ use crate::tables::{Tables, TablesFault};
 
 pub(super) struct Recovered {
     pub(super) identity: NodeIdentity,
+    pub(super) start: Start,
+    pub(super) peer_starts: PeerStarts,
     pub(super) log: (LogStore, storage::RecoveredLog),
     pub(super) state: State,
     pub(super) tables: Tables,
@@ -54,7 +56,11 @@ pub(super) fn open(config: &Config) -> Result<Recovered, NodeFault> {
     let snapshots = snapshots.map_err(|why| NodeFault::room("snapshot")(&why))?;
     let beside = Beside { config, log: &mut log, writer: &writer, snapshots: &snapshots };
     let Found { state, tables } = beside.find(tables, rows)?;
-    Ok(Recovered { identity, log, state, tables, snapshots, writer })
+    let fault = NodeFault::room("identity");
+    let peer_starts = PeerStarts::open(&config.identity_dir()).map_err(|why| fault(&why))?;
+    // Last, and before a word leaves this host: a start that is refused above is none.
+    let start = Start::begin(&config.identity_dir()).map_err(|why| fault(&why))?;
+    Ok(Recovered { identity, start, peer_starts, log, state, tables, snapshots, writer })
 }
 
 /// `init` helps a directory in which nothing ran, and no other.

@@ -21,13 +21,16 @@ use crate::clock::Clock;
 use crate::command::Command;
 use crate::config::Config;
 use crate::consensus::log_store::LogStore;
-use crate::consensus::transport::{FetchDesk, PeerTls, Transport, TransportConfig};
+use crate::consensus::transport::{
+    FetchDesk, PeerAddress, PeerBook, PeerTls, StatePeers, Transport, TransportConfig,
+};
 use crate::consensus::{Consensus, ConsensusHandle, PeerOutbox};
-use crate::identity::NodeIdentity;
+use crate::identity::{NodeIdentity, Start};
 use crate::limits::PROPOSALS_OF_RECORDER_MAX;
 use crate::recorder::{Health, Recorder, RecorderParts, SignedFile};
 use crate::tables::ResultIndex;
 use crate::views::ViewsReader;
+use crate::views::members::MembersView;
 
 /// The running rooms of one replica. Nobody outside reaches them yet.
 pub(super) struct Rooms {
@@ -41,6 +44,7 @@ pub(super) struct Rooms {
     pub(super) views: ViewsReader,
     pub(super) raft_log: LogStore,
     pub(super) index: ResultIndex,
+    pub(super) book: Arc<PeerBook>,
     pub(super) clock: Clock,
 }
 
@@ -60,9 +64,20 @@ impl Rooms {
         disk: Recovered,
         clock: Clock,
     ) -> Result<(Rooms, Meeting), NodeFault> {
-        let Recovered { identity, log, state, tables, snapshots: store, writer } = disk;
+        let Recovered {
+            identity,
+            start,
+            peer_starts,
+            log,
+            state,
+            tables,
+            snapshots: store,
+            writer,
+        } = disk;
         let identity = Arc::new(identity);
-        let (transport, outbox) = transport(config, &identity)?;
+        let book = PeerBook::new(identity.node_id, told_peers(config, &identity), peer_starts);
+        book.set_state(state_peers(&MembersView::of(&state)));
+        let (transport, outbox) = transport(config, &identity, start, &book)?;
         let (index, raft_log) = (tables.index(), log.0.clone());
         let shared = Shared { index: index.clone(), health: Health::new(), clock: clock.clone() };
         let (proposals, proposed) = mpsc::channel(PROPOSALS_OF_RECORDER_MAX);
@@ -100,7 +115,9 @@ impl Rooms {
             evidence: config.evidence_dir().display().to_string().into(),
             node: identity.node_name.as_str().into(),
             state: readers.views.clone(),
+            members: readers.members.clone(),
             consensus: consensus.handle().status(),
+            progress: consensus.handle().progress(),
             published: recorder.handle().published(),
             diverged: shared.health.diverged(),
             scrubbed,
@@ -116,9 +133,10 @@ impl Rooms {
             views,
             raft_log,
             index,
+            book,
             clock,
         };
-        let duties = Duties::new(&rooms);
+        let duties = Duties::new(config, &rooms);
         Ok((rooms, Meeting { transport, desk, wish, duties, proposed }))
     }
 }
@@ -158,9 +176,27 @@ async fn wish_snapshots(
     }
 }
 
+/// Before the state says who is there: those of the configuration, and those of whom this node was
+/// told when it joined.
+fn told_peers(config: &Config, identity: &NodeIdentity) -> Vec<PeerAddress> {
+    let joined = identity.neighbours.iter();
+    let neighbours =
+        joined.map(|other| PeerAddress { node_id: other.id, address: other.peers.clone() });
+    config.other_nodes().chain(neighbours).collect()
+}
+
+/// What the peers' book is told of the state.
+pub(super) fn state_peers(view: &MembersView) -> StatePeers {
+    let present = view.present().map(|member| (member.id, member.peers.clone()));
+    let gone = view.members.iter().filter(|member| member.is_gone()).map(|member| member.id);
+    StatePeers { version: view.version, present: present.collect(), gone: gone.collect() }
+}
+
 fn transport(
     config: &Config,
     identity: &NodeIdentity,
+    start: Start,
+    book: &Arc<PeerBook>,
 ) -> Result<(Transport, PeerOutbox), NodeFault> {
     let fault = NodeFault::room("identity");
     let tls = PeerTls {
@@ -170,7 +206,9 @@ fn transport(
     Ok(Transport::new(TransportConfig {
         node_id: identity.node_id,
         log_id: identity.log_id(),
-        peers: config.peers_of(identity.node_id),
+        address: config.own().peers.clone(),
+        start,
+        book: Arc::clone(book),
         tls,
     }))
 }

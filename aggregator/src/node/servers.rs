@@ -23,6 +23,7 @@ use crate::ingest::{self, Counters, Handles, SpecSnapshot};
 use crate::metrics::Metrics;
 use crate::tables::ResultIndex;
 use crate::views::ViewsReader;
+use crate::views::members::MembersView;
 use crate::waiting::Waiting;
 
 /// Bound and not yet served.
@@ -39,6 +40,7 @@ pub(super) struct Handed {
     pub(super) views: ViewsReader,
     pub(super) agents: SharedAgents,
     pub(super) specs: watch::Receiver<SpecSnapshot>,
+    pub(super) members: watch::Receiver<Arc<MembersView>>,
     pub(super) raft_log: LogStore,
     pub(super) index: ResultIndex,
     pub(super) evidence_dir: PathBuf,
@@ -56,6 +58,7 @@ impl Handed {
             views: rooms.views.clone(),
             agents: rooms.readers.agents.clone(),
             specs: rooms.readers.specs.clone(),
+            members: rooms.readers.members.clone(),
             raft_log: rooms.raft_log.clone(),
             index: rooms.index.clone(),
             evidence_dir: config.evidence_dir(),
@@ -104,9 +107,10 @@ pub(super) fn serve(
         handed.raft_log,
         handed.recorder,
     );
+    let evidence_dir = Arc::new(handed.evidence_dir);
     let api = Api {
         views: handed.views.clone(),
-        evidence_dir: Arc::new(handed.evidence_dir),
+        evidence_dir: Arc::clone(&evidence_dir),
         index: handed.index,
         metrics: Arc::new(metrics),
     };
@@ -117,6 +121,8 @@ pub(super) fn serve(
         specs: handed.specs,
         checkpoint: handed.views.published.clone(),
         diverged: handed.views.diverged.clone(),
+        members: handed.members,
+        evidence_dir: Arc::clone(&evidence_dir),
         addresses: handed.grpc_addresses,
         clock: handed.clock,
         workers: AdmissionWorkers::per_core(),

@@ -112,7 +112,12 @@ impl Core {
         match effect {
             Effect::Append { index, leaf, payload } => self.append(index, leaf, &payload),
             Effect::Seal { size, root } => self.seal(size, root),
-            Effect::Publish { size, root, cosignatures } => self.publish(size, root, &cosignatures),
+            Effect::Publish { size, root, cosignatures } => {
+                self.publish(size, root, &cosignatures, None)
+            }
+            Effect::HandOver { size, root, cosignatures, policy } => {
+                self.publish(size, root, &cosignatures, Some(&policy))
+            }
             Effect::Reply(_) => Ok(()),
         }
     }
@@ -248,7 +253,14 @@ impl Core {
 
     /// Log signature first, then the cosignatures by node name: the same bytes on every replica.
     /// What is published is a majority's word: whoever has another root is wrong.
-    fn publish(&mut self, size: u64, root: Hash, cosignatures: &[Cosignature]) -> Done {
+    /// With a policy, the cosigners hand over: from here on it holds.
+    fn publish(
+        &mut self,
+        size: u64,
+        root: Hash,
+        cosignatures: &[Cosignature],
+        policy: Option<&str>,
+    ) -> Done {
         if size <= self.published_size() {
             return Ok(());
         }
@@ -262,7 +274,11 @@ impl Core {
         let text = Checkpoint { origin: origin.clone(), size, root }.to_text();
         let mut note = format!("{text}\n{}", log_signature_line(&origin, &self.log_key, &text));
         cosignatures.iter().for_each(|word| note.push_str(&word.line()));
-        Ok(self.writer.publish(&note)?)
+        match policy {
+            None => self.writer.publish(&note)?,
+            Some(policy) => self.writer.publish_transition(&note, policy)?,
+        }
+        Ok(())
     }
 
     /// Takes leaves ahead of the entries that brought them: a cosigned root leads to each. Those

@@ -17,6 +17,9 @@ pub enum Effect {
     Seal { size: u64, root: Hash },
     /// A majority has cosigned: publish. Cosignatures ascend by node name.
     Publish { size: u64, root: Hash, cosignatures: Vec<Cosignature> },
+    /// As `Publish`, for the first checkpoint over a changed set of cosigners: those before and
+    /// those after have signed, and from here on this policy holds.
+    HandOver { size: u64, root: Hash, cosignatures: Vec<Cosignature>, policy: String },
 }
 
 /// A leaf as the state can know it: signatures of the log are made outside.

@@ -54,7 +54,7 @@ pub(crate) fn log_key() -> SigningKey {
 }
 
 pub(crate) fn node_name(node: u8) -> String {
-    format!("proofmark.test/n{node}")
+    format!("proofmark.test/log/n{node}")
 }
 
 pub(crate) fn node_key(node: u8) -> SigningKey {

@@ -8,7 +8,7 @@ use proofmark_evidence::{
 
 use super::effect::NewLeaf;
 use super::row::Row;
-use crate::command::{CodecFault, Command, Refusal, put_genesis, take_genesis};
+use crate::command::{CodecFault, Command, NodeName, Refusal, put_genesis, take_genesis};
 
 /// The log's identity, fixed for its life by its first leaf.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,13 +39,9 @@ impl Genesis {
         Self { origin, log_key, nodes, log_id, log_key_id }
     }
 
-    /// How many nodes must cosign a checkpoint.
-    pub fn majority(&self) -> usize {
-        self.nodes.len() / 2 + 1
-    }
-
-    pub fn node_key(&self, name: &str) -> Option<&PublicKey> {
-        self.nodes.iter().find(|(node, _)| node == name).map(|(_, key)| key)
+    /// The name under which a replica cosigns.
+    pub fn cosigner_name(&self, name: &NodeName) -> String {
+        format!("{}/{name}", self.origin)
     }
 
     pub(super) fn first_leaf(&self, at_ms: u64) -> NewLeaf {

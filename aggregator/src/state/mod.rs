@@ -13,11 +13,16 @@ mod agents;
 mod dedupe;
 mod tokens;
 
+// Who keeps it.
+mod members;
+mod version;
+
 // What it says.
 mod failures;
 mod specs;
 
 // What becomes evidence.
+mod cosigners;
 mod genesis;
 mod seals;
 
@@ -33,16 +38,18 @@ pub use agents::{Agent, Agents};
 pub use effect::{Effect, NewLeaf};
 pub use failures::{Failure, Failures};
 pub use genesis::Genesis;
+pub use members::{Member, MemberPart, Members, Step};
 pub use proofmark_slo::RowChange;
 pub use saved::LoadFault;
 pub use specs::{SpecText, Specs};
 
-use crate::command::{Command, Refusal, Reply};
+use crate::command::{COMMANDS_WITH_MEMBERS, Command, Refusal, Reply};
 use crate::limits::STAMP_MS_MAX;
 use row::Table;
 use saved::Head;
 use seals::Seals;
 use tokens::Tokens;
+use version::Version;
 
 /// Everything the replicas agree on.
 #[derive(Clone, Debug)]
@@ -55,6 +62,8 @@ pub struct State {
     ledger: Ledger,
     failures: Failures,
     seals: Seals,
+    version: Table<Version>,
+    members: Members,
 }
 
 /// What a command does when it is not refused.
@@ -72,19 +81,25 @@ impl State {
             ledger: Ledger::new(),
             failures: Failures::new(),
             seals: Seals::new(),
+            version: Table::new(),
+            members: Members::new(),
         }
     }
 
     /// Applies one command of the entry at `index`, stamped by its leader. A refused command
     /// changes nothing but the clock: stamps are clamped so that time never goes back.
     pub fn apply(&mut self, index: u64, stamped_at_ms: u64, command: &Command) -> Vec<Effect> {
-        assert!(index > self.head.applied, "entry {index} was applied: {}", self.head.applied);
-        self.head.stamped_at_ms = self.head.stamped_at_ms.max(stamped_at_ms.min(STAMP_MS_MAX));
+        self.enter(index, stamped_at_ms);
         let effects = self
             .dispatch(command)
             .unwrap_or_else(|refusal| vec![Effect::Reply(Reply::Refused(refusal))]);
         debug_assert_eq!(self.check(), Ok(()), "after {}", command.slug());
         effects
+    }
+
+    fn enter(&mut self, index: u64, stamped_at_ms: u64) {
+        assert!(index > self.head.applied, "entry {index} was applied: {}", self.head.applied);
+        self.head.stamped_at_ms = self.head.stamped_at_ms.max(stamped_at_ms.min(STAMP_MS_MAX));
     }
 
     /// All commands of the entry are applied.
@@ -114,6 +129,15 @@ impl State {
             Command::Tick => self.tick(),
             Command::Seal { size, root } => self.seal(*size, *root),
             Command::Cosign { .. } => self.cosign(command),
+            Command::RaiseVersion { to, founders } => self.raise_version(*to, founders),
+            Command::InviteNode { token_id, secret_hash, name, replaces, expires_at_ms } => {
+                self.invite_node(*token_id, *secret_hash, name, replaces.as_ref(), *expires_at_ms)
+            }
+            Command::JoinNode { token_id, secret, name, host } => {
+                self.join_node(token_id, secret, name, host)
+            }
+            Command::LeaveNode { name } => self.leave_node(name),
+            Command::ChangeNodes { .. } => Err(Refusal::ChangeMisplaced),
         }
     }
 
@@ -139,6 +163,11 @@ impl State {
         &self.failures
     }
 
+    /// The replicas, and Raft's membership.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
     /// Leaves in the log, published or not.
     pub fn leaf_count(&self) -> u64 {
         self.head.leaf_count
@@ -159,7 +188,11 @@ impl State {
         self.tokens.check()?;
         self.specs.check(leaves)?;
         self.failures.check(leaves)?;
-        self.seals.check(self.genesis().map_or(1, Genesis::majority), leaves)
+        self.members.check()?;
+        if (self.version() >= COMMANDS_WITH_MEMBERS) != self.members.membership().is_some() {
+            return Err(format!("version {}, {:?}", self.version(), self.members));
+        }
+        self.seals.check(self.genesis(), leaves)
     }
 }
 

@@ -6,13 +6,17 @@ use proofmark_spec::Faults;
 
 use super::State;
 use super::agents::Agent;
+use super::cosigners::{CosignerChange, HandOver};
 use super::failures::Failure;
 use super::genesis::Genesis;
+use super::members::Member;
 use super::row::{Row, Which, decode_value, encode_value};
 use super::seals::{Pending, Published};
 use super::specs::SpecText;
 use super::tokens::Token;
+use super::version::Version;
 use crate::command::CodecFault;
+use crate::consensus::membership::Membership;
 
 /// The tag of the ledger's rows; the rest of the key is the ledger's own.
 const LEDGER_TAG: u8 = b'l';
@@ -105,9 +109,11 @@ impl State {
         self.tokens.rows().write_rows(which, &mut rows);
         self.specs.rows().write_rows(which, &mut rows);
         self.failures.rows().write_rows(which, &mut rows);
-        let (pending, published) = self.seals.rows();
-        pending.write_rows(which, &mut rows);
-        published.write_rows(which, &mut rows);
+        self.seals.write_rows(which, &mut rows);
+        self.version.write_rows(which, &mut rows);
+        let (members, membership) = self.members.rows();
+        members.write_rows(which, &mut rows);
+        membership.write_rows(which, &mut rows);
         rows
     }
 
@@ -117,9 +123,11 @@ impl State {
         self.tokens.table().forget_changes();
         self.specs.table().forget_changes();
         self.failures.table().forget_changes();
-        let (pending, published) = self.seals.tables();
-        pending.forget_changes();
-        published.forget_changes();
+        self.seals.forget_changes();
+        self.version.forget_changes();
+        let (members, membership) = self.members.tables();
+        members.forget_changes();
+        membership.forget_changes();
     }
 
     fn load_row(&mut self, tag: u8, key: &[u8], value: &[u8]) -> Result<(), LoadFault> {
@@ -130,8 +138,12 @@ impl State {
             Token::TAG => self.tokens.table().load(key, value)?,
             SpecText::TAG => self.specs.table().load(key, value)?,
             Failure::TAG => self.failures.table().load(key, value)?,
-            Pending::TAG => self.seals.tables().0.load(key, value)?,
-            Published::TAG => self.seals.tables().1.load(key, value)?,
+            Pending::TAG | Published::TAG | CosignerChange::TAG | HandOver::TAG => {
+                self.seals.load_row(tag, key, value)?;
+            }
+            Version::TAG => self.version.load(key, value)?,
+            Member::TAG => self.members.tables().0.load(key, value)?,
+            Membership::TAG => self.members.tables().1.load(key, value)?,
             got => return Err(LoadFault::Tag { got: Some(got) }),
         }
         Ok(())

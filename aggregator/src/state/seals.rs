@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use proofmark_evidence::limits::{NODES_COUNT_MAX, ORIGIN_BYTES_MAX};
 use proofmark_evidence::{
-    ByteReader, ByteWriter, Checkpoint, Cosignature, Hash, Note, NoteSignature, PublicKey,
-    Signature, SignatureType, VerifierKey,
+    ByteReader, ByteWriter, Checkpoint, Cosignature, Cosigners, Hash, Note, NoteSignature,
+    PublicKey, Signature, SignatureType, VerifierKey,
 };
+use proofmark_slo::RowChange;
 
+use super::cosigners::{CosignerChange, HandOver};
 use super::effect::Effect;
 use super::genesis::Genesis;
-use super::row::{Row, Table};
+use super::row::{Row, Table, Which};
 use super::{Applied, State};
 use crate::command::{CodecFault, Command, Refusal, Reply, put_hash, take_hash};
 use crate::limits::SEALS_PENDING_MAX;
@@ -36,11 +38,20 @@ pub(super) struct Published {
     pub(super) size: u64,
 }
 
-/// The seals above the newest published one.
+/// The seals above the newest published one, and how the cosigners changed.
 #[derive(Clone, Debug)]
 pub(super) struct Seals {
     pending: Table<Pending>,
     published: Table<Published>,
+    pub(super) changes: Table<CosignerChange>,
+    pub(super) hand_overs: Table<HandOver>,
+}
+
+/// A checkpoint whose cosignatures are complete.
+struct Complete {
+    cosignatures: Vec<Cosignature>,
+    /// From here on another policy holds.
+    policy: Option<String>,
 }
 
 impl State {
@@ -60,14 +71,22 @@ impl State {
             Cosigned { node, size, root, timestamp_s: *timestamp_s, signature: *signature };
         let genesis = self.genesis.get(&()).expect("dispatch wants a genesis first");
         let complete = self.seals.cosign(genesis, &cosigned)?;
-        let publish = complete.map(|cosignatures| Effect::Publish { size, root, cosignatures });
+        let publish = complete.map(|Complete { cosignatures, policy }| match policy {
+            None => Effect::Publish { size, root, cosignatures },
+            Some(policy) => Effect::HandOver { size, root, cosignatures, policy },
+        });
         Ok(publish.into_iter().chain([Effect::Reply(Reply::Done)]).collect())
     }
 }
 
 impl Seals {
     pub(super) fn new() -> Self {
-        Self { pending: Table::new(), published: Table::new() }
+        Self {
+            pending: Table::new(),
+            published: Table::new(),
+            changes: Table::new(),
+            hand_overs: Table::new(),
+        }
     }
 
     /// The size of the newest checkpoint that a majority cosigned; 0 before the first.
@@ -93,31 +112,46 @@ impl Seals {
         Ok(())
     }
 
-    /// Takes a node's cosignature. `Some`: it completed the majority, publish this, once.
-    pub(super) fn cosign(
+    /// Takes a node's cosignature. `Some`: it completed the majority, publish this, once. Over a
+    /// changed set of cosigners the majority before the change must have signed too.
+    fn cosign(
         &mut self,
         genesis: &Genesis,
         cosigned: &Cosigned<'_>,
-    ) -> Result<Option<Vec<Cosignature>>, Refusal> {
-        let node = || cosigned.node.to_owned();
-        let key = genesis.node_key(cosigned.node);
-        let key = key.ok_or_else(|| Refusal::CosignNode { node: node() })?;
-        if cosigned.size <= self.published_size() {
+    ) -> Result<Option<Complete>, Refusal> {
+        let (size, node) = (cosigned.size, || cosigned.node.to_owned());
+        let signers = self.signers(genesis, size);
+        let key = signers.key(cosigned.node);
+        let key = *key.ok_or_else(|| Refusal::CosignNode { node: node() })?;
+        if size <= self.published_size() {
             return Ok(None); // a late one of a minority: nothing needs it any more
         }
         self.check_pending(cosigned)?;
-        let whole = cosigned.verify(genesis, key);
+        let whole = cosigned.verify(genesis, &key);
         whole.ok_or_else(|| Refusal::CosignSignature { node: node() })?;
 
-        let pending = self.pending.change(&cosigned.size).expect("check_pending found it");
+        let pending = self.pending.change(&size).expect("check_pending found it");
         pending.cosigned.insert(node(), cosigned.word());
-        if pending.cosigned.len() < genesis.majority() {
+        let pending = pending.clone();
+        if !signers.are_complete(&pending) {
             return Ok(None);
         }
-        let cosignatures = pending.cosignatures(genesis);
-        self.pending.retain(|size, _| *size > cosigned.size);
-        self.published.insert((), Published { size: cosigned.size });
-        Ok(Some(cosignatures))
+        let cosignatures = pending.cosignatures(&signers);
+        let policy = signers.hand_over(genesis);
+        if policy.is_some() {
+            let Pending { root, cosigned } = pending;
+            self.hand_overs.insert(size, HandOver { root, cosigned });
+        }
+        self.pending.retain(|pending, _| *pending > size);
+        self.published.insert((), Published { size });
+        Ok(Some(Complete { cosignatures, policy }))
+    }
+
+    fn signers(&self, genesis: &Genesis, size: u64) -> Signers {
+        Signers {
+            before: self.cosigners_at(genesis, self.published_size()),
+            after: self.cosigners_at(genesis, size),
+        }
     }
 
     fn check_pending(&self, cosigned: &Cosigned<'_>) -> Result<(), Refusal> {
@@ -130,24 +164,71 @@ impl Seals {
         }
     }
 
-    pub(super) fn tables(&mut self) -> (&mut Table<Pending>, &mut Table<Published>) {
-        (&mut self.pending, &mut self.published)
+    pub(super) fn write_rows(&self, which: Which, out: &mut Vec<RowChange>) {
+        self.pending.write_rows(which, out);
+        self.published.write_rows(which, out);
+        self.changes.write_rows(which, out);
+        self.hand_overs.write_rows(which, out);
     }
 
-    pub(super) fn rows(&self) -> (&Table<Pending>, &Table<Published>) {
-        (&self.pending, &self.published)
+    pub(super) fn forget_changes(&mut self) {
+        self.pending.forget_changes();
+        self.published.forget_changes();
+        self.changes.forget_changes();
+        self.hand_overs.forget_changes();
     }
 
-    pub(super) fn check(&self, majority: usize, leaf_count: u64) -> Result<(), String> {
+    /// One of this table's four kinds of rows.
+    pub(super) fn load_row(&mut self, tag: u8, key: &[u8], value: &[u8]) -> Result<(), CodecFault> {
+        match tag {
+            Pending::TAG => self.pending.load(key, value),
+            Published::TAG => self.published.load(key, value),
+            CosignerChange::TAG => self.changes.load(key, value),
+            _ => self.hand_overs.load(key, value),
+        }
+    }
+
+    pub(super) fn check(&self, genesis: Option<&Genesis>, leaf_count: u64) -> Result<(), String> {
         let published = self.published_size();
         let is_open = |(size, pending): (&u64, &Pending)| {
-            (published + 1..=leaf_count).contains(size) && pending.cosigned.len() < majority
+            let is_complete = |genesis| self.signers(genesis, *size).are_complete(pending);
+            (published + 1..=leaf_count).contains(size) && !genesis.is_some_and(is_complete)
         };
         let is_bounded = self.pending.len() <= SEALS_PENDING_MAX && published <= leaf_count;
-        match is_bounded && self.pending.iter().all(is_open) {
+        let is_past = self.hand_overs.last().is_none_or(|(size, _)| *size <= published)
+            && self.change_indices().all(|index| index < leaf_count);
+        match is_bounded && is_past && self.pending.iter().all(is_open) {
             true => Ok(()),
             false => Err(format!("seals above {published}: {:?}", self.pending)),
         }
+    }
+}
+
+/// Whose cosignatures the next checkpoint needs: of those at the published one, and of those at its
+/// own size. Mostly the same.
+struct Signers {
+    before: Cosigners,
+    after: Cosigners,
+}
+
+impl Signers {
+    /// Names are used once, so that nobody stands in both with two keys.
+    fn key(&self, node: &str) -> Option<&PublicKey> {
+        self.after.key(node).or(self.before.key(node))
+    }
+
+    fn are_complete(&self, pending: &Pending) -> bool {
+        let names = || pending.cosigned.keys();
+        self.before.is_majority(names()) && self.after.is_majority(names())
+    }
+
+    /// The policy from here on, if it is another.
+    fn hand_over(&self, genesis: &Genesis) -> Option<String> {
+        if self.before == self.after {
+            return None;
+        }
+        let policy = self.after.policy(&genesis.origin, &genesis.log_key);
+        Some(policy.expect("names and keys were checked when they came").to_text())
     }
 }
 
@@ -178,6 +259,26 @@ impl Cosigned<'_> {
 }
 
 impl NodeWord {
+    pub(super) fn put_all(words: &BTreeMap<String, NodeWord>, out: &mut ByteWriter) {
+        out.varint(words.len() as u64);
+        for (node, word) in words {
+            out.text(node).varint(word.timestamp_s).fixed(&word.signature);
+        }
+    }
+
+    pub(super) fn take_all(
+        input: &mut ByteReader<'_>,
+        count_max: usize,
+    ) -> Result<BTreeMap<String, NodeWord>, CodecFault> {
+        let count = input.count("cosignatures", count_max, 66)?;
+        let words = (0..count).map(|_| {
+            let node = input.text("node", ORIGIN_BYTES_MAX)?.to_owned();
+            let timestamp_s = input.varint("timestamp")?;
+            Ok((node, NodeWord { timestamp_s, signature: input.fixed("signature")? }))
+        });
+        words.collect()
+    }
+
     fn cosignature(self, node: &str, verifier: &VerifierKey) -> Cosignature {
         Cosignature {
             name: node.to_owned(),
@@ -190,9 +291,9 @@ impl NodeWord {
 
 impl Pending {
     /// Ascending by node name.
-    fn cosignatures(&self, genesis: &Genesis) -> Vec<Cosignature> {
+    fn cosignatures(&self, signers: &Signers) -> Vec<Cosignature> {
         let whole = self.cosigned.iter().filter_map(|(node, word)| {
-            let key = *genesis.node_key(node)?;
+            let key = *signers.key(node)?;
             let verifier = VerifierKey::new(node, SignatureType::CosignatureV1, key).ok()?;
             Some(word.cosignature(node, &verifier))
         });
@@ -206,21 +307,12 @@ impl Row for Pending {
 
     fn put(&self, out: &mut ByteWriter) {
         put_hash(out, &self.root);
-        out.varint(self.cosigned.len() as u64);
-        for (node, word) in &self.cosigned {
-            out.text(node).varint(word.timestamp_s).fixed(&word.signature);
-        }
+        NodeWord::put_all(&self.cosigned, out);
     }
 
     fn take(input: &mut ByteReader<'_>) -> Result<Self, CodecFault> {
         let root = take_hash(input, "root")?;
-        let count = input.count("cosignatures", NODES_COUNT_MAX, 66)?;
-        let cosigned = (0..count).map(|_| {
-            let node = input.text("node", ORIGIN_BYTES_MAX)?.to_owned();
-            let timestamp_s = input.varint("timestamp")?;
-            Ok((node, NodeWord { timestamp_s, signature: input.fixed("signature")? }))
-        });
-        Ok(Self { root, cosigned: cosigned.collect::<Result<_, CodecFault>>()? })
+        Ok(Self { root, cosigned: NodeWord::take_all(input, 2 * NODES_COUNT_MAX)? })
     }
 }
 

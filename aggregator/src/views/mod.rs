@@ -6,6 +6,7 @@
 //! checkpoint. Views are stale by design and say as of when.
 
 mod build;
+pub mod members;
 pub mod model;
 mod objectives;
 
@@ -21,6 +22,8 @@ use model::{
 };
 
 use crate::consensus::ConsensusStatus;
+use crate::consensus::driver::PeerProgress;
+use members::{MemberView, MembersView};
 
 /// What one applied entry left, for readers.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +54,8 @@ pub struct Views {
     pub evidence: Arc<str>,
     pub health: HealthView,
     pub checkpoint: Option<CheckpointView>,
+    /// By ascending id; empty until every replica knows the commands that keep the list.
+    pub members: Vec<MemberView>,
     pub state: Arc<StateView>,
 }
 
@@ -61,7 +66,10 @@ pub struct ViewsReader {
     pub evidence: Arc<str>,
     pub node: Arc<str>,
     pub state: watch::Receiver<Arc<StateView>>,
+    pub members: watch::Receiver<Arc<MembersView>>,
     pub consensus: watch::Receiver<ConsensusStatus>,
+    /// How far the others are, while this replica leads.
+    pub progress: watch::Receiver<Vec<PeerProgress>>,
     /// The newest published checkpoint, a signed note; empty: none yet.
     pub published: watch::Receiver<Arc<str>>,
     /// Raised by the recorder, until a restart, when this replica's log differs from the
@@ -89,8 +97,14 @@ impl ViewsReader {
             evidence: self.evidence.clone(),
             health: self.health(&state, checkpoint.as_ref()),
             checkpoint,
+            members: self.members(),
             state,
         }
+    }
+
+    fn members(&self) -> Vec<MemberView> {
+        let (status, progress) = (*self.consensus.borrow(), self.progress.borrow());
+        self.members.borrow().seen(&status, &progress)
     }
 
     fn health(&self, state: &StateView, checkpoint: Option<&CheckpointView>) -> HealthView {

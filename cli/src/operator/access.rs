@@ -110,13 +110,13 @@ enum Tried<T> {
 }
 
 /// Why one address did not do it.
-enum Refused {
+pub(super) enum Refused {
     NotThere(String),
     NotNow(String),
     Never(Failure),
 }
 
-fn refused(address: &str, status: &Status) -> Refused {
+pub(super) fn refused(address: &str, status: &Status) -> Refused {
     let exit = match status.code() {
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Aborted => {
             return Refused::NotNow(status.message().to_owned());

@@ -1,7 +1,9 @@
-//! `apply`, `token create`, `agent retire`: an operator's changes, over mutually authenticated
-//! gRPC.
+//! `apply`, `token create`, `agent retire`, and the verbs about replicas: an operator's changes,
+//! over mutually authenticated gRPC.
 
 mod access;
+pub mod join;
+pub mod members;
 
 use proofmark_proto::operator_client::OperatorClient;
 use proofmark_proto::{ApplyRequest, CreateTokenRequest, RetireAgentRequest, SpecFile};

@@ -9,9 +9,10 @@ use proofmark_aggregator::command::{Command, Reply};
 use proofmark_aggregator::consensus::ProposalOutcome;
 use proofmark_aggregator::identity::{ClusterPlan, NodeIdentity, NodePlan};
 use proofmark_aggregator::ingest::{
-    AgentDirectory, Counters, Handles, Proposer, SpecSnapshot, serve,
+    AgentDirectory, Counters, Handles, Leadership, Proposer, SpecSnapshot, serve,
 };
 use proofmark_aggregator::state::{Effect, State};
+use proofmark_aggregator::views::members::MembersView;
 use proofmark_evidence::{AgentName, Origin, PublicKey, sha256};
 use proofmark_proto::JoinToken;
 use tempfile::TempDir;
@@ -64,6 +65,14 @@ impl Proposer for Consensus {
         }
         ProposalOutcome::Applied(self.apply(&command))
     }
+
+    fn leadership(&self) -> Leadership {
+        Leadership { own: 1, leader: Some(1), commit: self.lock().index, peers: Vec::new() }
+    }
+
+    async fn transfer_leader(&self, to: u64) -> Result<(), String> {
+        Err(format!("node {to} is not there"))
+    }
 }
 
 impl AgentDirectory for Consensus {
@@ -88,6 +97,7 @@ pub struct Bench {
     pub specs: watch::Sender<SpecSnapshot>,
     pub checkpoint: watch::Sender<Arc<str>>,
     pub diverged: watch::Sender<bool>,
+    pub members: watch::Sender<Arc<MembersView>>,
     pub dir: TempDir,
     tokens: u8,
 }
@@ -120,6 +130,7 @@ impl Bench {
             log_key: identity.log_key.public(),
             nodes: vec![(own.cosigner_name.clone(), own.cosigner_key)],
         });
+        let members = Arc::new(MembersView::of(&consensus.lock().state));
         Bench {
             identity: Arc::new(identity),
             consensus,
@@ -127,6 +138,7 @@ impl Bench {
             specs: watch::Sender::new(SpecSnapshot::default()),
             checkpoint: watch::Sender::new(Arc::from("")),
             diverged: watch::Sender::new(false),
+            members: watch::Sender::new(members),
             dir,
             tokens: 0,
         }
@@ -144,6 +156,8 @@ impl Bench {
             specs: self.specs.subscribe(),
             checkpoint: self.checkpoint.subscribe(),
             diverged: self.diverged.subscribe(),
+            members: self.members.subscribe(),
+            evidence_dir: Arc::new(self.dir.path().to_owned()),
             addresses: vec![address.clone()],
             clock: self.clock.clone(),
             workers: AdmissionWorkers::per_core(),

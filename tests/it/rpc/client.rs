@@ -110,6 +110,7 @@ impl RawAgent {
             epoch: self.epoch,
             key_id: self.key.key_id().0.0.to_vec().into(),
             spec_revision: 0,
+            policy_sha256: Vec::new().into(),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::http::Uri;
 use tonic::codegen::{Context, Pin, Poll, Service};
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 
 use super::super::ProposalOutcome;
 use super::super::convert;
@@ -24,11 +27,11 @@ use super::super::handle::ConsensusHandle;
 use super::super::inbox::{Proposal, message_bytes};
 use super::super::outbox::{MessageQueue, PeerQueues};
 use super::fetch::fetch_pieces;
-use super::{PeerAddress, TransportConfig, closing, hello};
+use super::{PeerAddress, PeerBook, PeerRefused, TransportConfig, closing, hello};
 use crate::limits::{
-    ENTRY_COMMANDS_MAX, FORWARD_BYTES_MAX, FORWARD_TIMEOUT_MS, MESSAGE_ENTRIES_BYTES_MAX,
-    NO_LEADER_RETRY_MS, PEER_KEEPALIVE_MS, PEER_REDIAL_MS_MAX, PEER_REDIAL_MS_MIN,
-    PEER_RPC_BYTES_MAX, PEER_TIMEOUT_MS, RAFT_MESSAGES_PER_FRAME_MAX,
+    ENTRY_COMMANDS_MAX, FORWARD_BYTES_MAX, FORWARD_TIMEOUT_MS, IN_USE_REFUSALS_MAX,
+    MESSAGE_ENTRIES_BYTES_MAX, NO_LEADER_RETRY_MS, PEER_KEEPALIVE_MS, PEER_REDIAL_MS_MAX,
+    PEER_REDIAL_MS_MIN, PEER_RPC_BYTES_MAX, PEER_TIMEOUT_MS, RAFT_MESSAGES_PER_FRAME_MAX,
 };
 
 /// Dials one peer, again and again.
@@ -37,6 +40,9 @@ pub(super) struct Dialer {
     peer: PeerAddress,
     connector: Connector,
     handle: ConsensusHandle,
+    book: Arc<PeerBook>,
+    /// How often in a row the peer said that this identity is in use.
+    in_use: AtomicU32,
 }
 
 impl Dialer {
@@ -46,7 +52,8 @@ impl Dialer {
         handle: ConsensusHandle,
     ) -> Self {
         let connector = Connector::new(config, &peer);
-        Self { hello: hello(config), peer, connector, handle }
+        let (book, in_use) = (Arc::clone(&config.book), AtomicU32::new(0));
+        Self { hello: hello(config), peer, connector, handle, book, in_use }
     }
 
     /// Keeps the peer connected until the transport closes.
@@ -63,8 +70,9 @@ impl Dialer {
             match self.connector.connect().await {
                 Ok(channel) => {
                     tracing::info!(peer = self.peer.node_id, "peer connected");
-                    redial_ms = PEER_REDIAL_MS_MIN;
-                    self.talk(channel, queues).await;
+                    if self.talk(channel, queues).await == Talk::Ended {
+                        redial_ms = PEER_REDIAL_MS_MIN;
+                    }
                     tracing::info!(peer = self.peer.node_id, "peer disconnected");
                 }
                 Err(fault) => {
@@ -78,19 +86,23 @@ impl Dialer {
     }
 
     /// All conversations over one connection; the first that ends, ends all.
-    async fn talk(&self, channel: Channel, queues: &mut PeerQueues) {
+    async fn talk(&self, channel: Channel, queues: &mut PeerQueues) -> Talk {
         let client = PeerClient::new(channel)
             .max_decoding_message_size(PEER_RPC_BYTES_MAX)
             .max_encoding_message_size(PEER_RPC_BYTES_MAX);
         let PeerQueues { messages, forwards, fetches } = queues;
         tokio::select! {
-            () = self.stream_messages(client.clone(), messages) => {}
-            () = self.forward_commands(client.clone(), forwards) => {}
-            () = fetch_pieces(&self.hello, client, fetches) => {}
+            talk = self.stream_messages(client.clone(), messages) => talk,
+            () = self.forward_commands(client.clone(), forwards) => Talk::Ended,
+            () = fetch_pieces(&self.hello, client, fetches) => Talk::Ended,
         }
     }
 
-    async fn stream_messages(&self, mut client: PeerClient<Channel>, queue: &mut MessageQueue) {
+    async fn stream_messages(
+        &self,
+        mut client: PeerClient<Channel>,
+        queue: &mut MessageQueue,
+    ) -> Talk {
         // One frame in hand while one is on its way; raft's own windows bound the rest.
         let (frames, stream) = mpsc::channel(1);
         let pump = async {
@@ -102,12 +114,33 @@ impl Dialer {
             }
         };
         tokio::select! {
-            () = pump => {}
-            ended = client.raft(ReceiverStream::new(stream)) => {
-                if let Err(status) = ended {
+            () = pump => Talk::Ended,
+            ended = client.raft(ReceiverStream::new(stream)) => match ended {
+                Ok(_) => Talk::Ended,
+                Err(status) => {
                     tracing::warn!(peer = self.peer.node_id, %status, "raft stream ended");
+                    self.hear(&status)
                 }
             }
+        }
+    }
+
+    /// Some refusals say that this replica must not run at all. That its identity is in use may be
+    /// an earlier process of its own, whose connection the peer has not missed yet.
+    fn hear(&self, status: &Status) -> Talk {
+        let message = status.message();
+        let slug = message.split(':').next().unwrap_or_default();
+        let is_in_use = slug == PeerRefused::IN_USE;
+        let in_use = match is_in_use {
+            true => self.in_use.fetch_add(1, Relaxed) + 1,
+            false => self.in_use.swap(0, Relaxed),
+        };
+        if PeerRefused::FINAL.contains(&slug) || (is_in_use && in_use > IN_USE_REFUSALS_MAX) {
+            self.book.refuse_self(message);
+        }
+        match status.code() {
+            Code::FailedPrecondition => Talk::Refused,
+            _ => Talk::Ended,
         }
     }
 
@@ -132,6 +165,14 @@ impl Dialer {
             }
         }
     }
+}
+
+/// How a conversation ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Talk {
+    Ended,
+    /// The peer does not listen to this node: asked again, less and less often.
+    Refused,
 }
 
 /// Waits for a message, then takes what else is there, as far as one frame goes.

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::super::handle::ConsensusHandle;
 use super::super::{ProposalOutcome, convert};
 use super::fetch::FetchDesk;
-use super::{TransportConfig, closing, incoming};
+use super::{PeerRefused, TransportConfig, closing, incoming};
 use crate::command::Command;
 use crate::identity::Role;
 use crate::limits::{
@@ -75,6 +75,7 @@ impl Peer for Service {
         let mut stream = request.into_inner();
         tokio::select! {
             taken = self.take_messages(caller, &mut stream) => taken?,
+            why = self.config.book.gone(caller) => return Err(turn_away(caller, &why)),
             () = closing(self.closed.clone()) => {}
         }
         Ok(Response::new(RaftStreamEnd {}))
@@ -86,7 +87,8 @@ impl Peer for Service {
     ) -> Result<Response<ForwardReply>, Status> {
         let caller = caller(&request)?;
         let ForwardRequest { from, commands } = request.into_inner();
-        self.check_hello(caller, from.as_ref())?;
+        let hello = self.check_hello(caller, from.as_ref())?;
+        self.config.book.check(caller, hello).map_err(|why| turn_away(caller, &why))?;
         commands.iter().try_for_each(check_command)?;
         let proposing = self.propose_all(commands);
         let timeout = Duration::from_millis(FORWARD_TIMEOUT_MS);
@@ -99,7 +101,8 @@ impl Peer for Service {
     async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<FetchReply>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        self.check_hello(caller, request.from.as_ref())?;
+        let hello = self.check_hello(caller, request.from.as_ref())?;
+        self.config.book.check(caller, hello).map_err(|why| turn_away(caller, &why))?;
         Ok(Response::new(self.desk.serve(&request).await?))
     }
 }
@@ -110,11 +113,12 @@ impl Service {
         caller: u64,
         stream: &mut Streaming<RaftMessages>,
     ) -> Result<(), Status> {
-        let mut introduced = false;
+        let mut guest = None;
         while let Some(frame) = stream.message().await? {
-            if !introduced {
-                self.check_hello(caller, frame.from.as_ref())?;
-                introduced = true;
+            if guest.is_none() {
+                let hello = self.check_hello(caller, frame.from.as_ref())?;
+                let admitted = self.config.book.admit(caller, hello);
+                guest = Some(admitted.map_err(|why| turn_away(caller, &why))?);
             }
             frame
                 .messages
@@ -146,7 +150,11 @@ impl Service {
         outcomes
     }
 
-    fn check_hello(&self, caller: u64, hello: Option<&PeerHello>) -> Result<(), Status> {
+    fn check_hello<'h>(
+        &self,
+        caller: u64,
+        hello: Option<&'h PeerHello>,
+    ) -> Result<&'h PeerHello, Status> {
         let Some(hello) = hello else { return Err(refused("no_hello: expected it first")) };
         if hello.protocol != PROTOCOL {
             let got = hello.protocol;
@@ -159,11 +167,14 @@ impl Service {
             let got = hello.node_id;
             return Err(refused(format!("wrong_node: certificate of {caller}, hello of {got}")));
         }
-        if !self.config.peers.iter().any(|peer| peer.node_id == caller) {
-            return Err(refused(format!("unknown_peer: node {caller} is not configured")));
-        }
-        Ok(())
+        Ok(hello)
     }
+}
+
+/// Said here too: the operator may look at either side first.
+fn turn_away(caller: u64, why: &PeerRefused) -> Status {
+    tracing::warn!(caller, %why, "a peer is turned away");
+    refused(why.to_string())
 }
 
 /// The node named by the verified client certificate.

@@ -17,7 +17,7 @@ use crate::consensus::{
     Applier, Consensus, ConsensusStatus, Membership, MembershipChange, Part, ProposalOutcome, Role,
     SnapshotMeta,
 };
-use crate::identity::{ClusterPlan, NodeIdentity, NodePlan};
+use crate::identity::{ClusterPlan, NodeIdentity, NodePlan, PeerStarts, Start};
 use crate::limits::LOG_TAIL_BYTES_MAX;
 use crate::snapshot::{DiskFiles, SnapshotStore};
 
@@ -129,11 +129,14 @@ impl Cluster {
 
     fn transport_config(&self, node: usize) -> TransportConfig {
         let identity = &self.identities[node];
-        let peers = self.peers.iter().filter(|peer| peer.node_id != identity.node_id);
+        let dir = self.dir.path().join(format!("identity-{}", identity.node_id));
+        let starts = PeerStarts::open(&dir).unwrap();
         TransportConfig {
             node_id: identity.node_id,
             log_id: identity.log_id(),
-            peers: peers.cloned().collect(),
+            address: self.peers[node].address.clone(),
+            start: Start::begin(&dir).unwrap(),
+            book: PeerBook::new(identity.node_id, self.peers.clone(), starts),
             tls: PeerTls {
                 server: identity.peer_server_config().unwrap(),
                 client: identity.peer_client_config().unwrap(),

@@ -1,5 +1,6 @@
 //! What the state promises, told by playing commands.
 
+mod members;
 mod replicas;
 mod sequence;
 
@@ -250,7 +251,7 @@ fn a_checkpoint_is_published_once_by_a_majority_and_never_backwards() {
         panic!("expected a publication, got {effects:?}");
     };
     let names: Vec<_> = cosignatures.iter().map(|word| word.name.as_str()).collect();
-    assert_eq!((*root, names), (older, vec!["proofmark.test/n1", "proofmark.test/n2"]));
+    assert_eq!((*root, names), (older, vec!["proofmark.test/log/n1", "proofmark.test/log/n2"]));
     assert_eq!(world.apply(&cosigned(3, 2, older)), [Effect::Reply(Reply::Done)]);
     refused(&mut world, seal(2, older), Refusal::SealSize { expected: 3, got: 2 });
     world.reply(cosigned(3, 3, newer));
