@@ -42,6 +42,7 @@ fn agent_messages() -> Vec<Sample> {
         epoch: 1,
         key_id: samples::agent_key().key_id().0.0.to_vec().into(),
         spec_revision: 300,
+        ..Hello::default()
     };
     let [sealed, _] = samples::batches();
     let (leaf, payload) = (sealed.leaf.bytes().to_vec(), sealed.payload.to_vec());
@@ -73,7 +74,13 @@ fn gateway_messages() -> Vec<Sample> {
     vec![
         sample(
             "welcome",
-            M::Welcome(Welcome { protocol: 1, epoch: 1, next_seq: 4, last_header_hash }),
+            M::Welcome(Welcome {
+                protocol: 1,
+                epoch: 1,
+                next_seq: 4,
+                last_header_hash,
+                ..Welcome::default()
+            }),
         ),
         sample("ack", M::Ack(Ack { epoch: 1, seq_end: 4, leaf_index: 3 })),
         sample("busy", M::Busy(Busy { retry_after_ms: 50, slug: "no_leader".to_owned() })),
@@ -102,7 +109,7 @@ fn enrol_requests() -> Vec<Sample> {
 /// DER from a stranger: a request is taken only with its own good signature, so nothing that was
 /// made by changing a good one is.
 fn certificate_request(der: &[u8]) -> Verdict {
-    match proofmark_aggregator::identity::AgentRequest::parse(der) {
+    match proofmark_aggregator::identity::CertificateRequest::parse(der) {
         Err(fault) => refused(&fault),
         Ok(_) => Verdict::Taken,
     }

@@ -69,6 +69,7 @@ fn hello() -> PeerHello {
         log_id: samples::origin().log_id().0.to_vec().into(),
         node_id: 2,
         version: "0.1.0".to_owned(),
+        ..PeerHello::default()
     }
 }
 

@@ -200,5 +200,8 @@ fn digest_of(effect: &Effect) -> Hash {
         Effect::Publish { size, root, .. } => {
             sha256_parts(&[b"publish", &size.to_be_bytes(), &root.0])
         }
+        Effect::HandOver { size, root, policy, .. } => {
+            sha256_parts(&[b"hand over", &size.to_be_bytes(), &root.0, policy.as_bytes()])
+        }
     }
 }
