@@ -570,8 +570,8 @@ const _: () = {
 /// host:port of a replica, in bytes: a DNS name of 253, a colon, a port. Longer is refused where it
 /// is read.
 pub const ADDRESS_BYTES_MAX: usize = 259;
-/// Replicas in a cluster's life: ids, names and keys are used once, so each keeps its row (about 400
-/// bytes) for ever. Reached: no node is invited any more, `members_full`.
+/// Replicas in a cluster's life: ids, names and keys are used once, so each keeps its row, about
+/// 400 bytes, for ever. Reached: no node is invited any more, `members_full`.
 pub const MEMBERS_EVER_MAX: usize = 1000;
 /// Nodes in one change of the membership: one that comes and one that goes. More are refused.
 pub const CHANGED_NODES_MAX: usize = 2;

@@ -57,6 +57,7 @@ const TOKEN_FOR_OTHER_NODE: u8 = 44;
 impl Refusal {
     /// Code byte, then the fields.
     pub(super) fn put(&self, out: &mut ByteWriter) {
+        // why long: one line for each refusal.
         out.u8(self.code());
         match self {
             Self::NotInitialised

@@ -1,7 +1,7 @@
 //! Who was heard lately.
 //!
-//! Raft forgets whom it has heard each time it counts its majority, once an election timeout; so for
-//! a moment it has heard nobody. Whoever was heard within one such time counts as heard.
+//! Raft forgets whom it has heard each time it counts its majority, once an election timeout; so
+//! for a moment it has heard nobody. Whoever was heard within one such time counts as heard.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
 //! The operators' words about replicas: who comes, who goes, who leads, how far each is.
 //!
-//! What is asked for is a fact of the replicated state like any other; the steps that follow from it
-//! are the leader's duty. Where the answer hangs on who can be reached, only the leader gives it.
+//! What is asked for is a fact of the replicated state like any other; the steps that follow from
+//! it are the leader's duty. Where the answer hangs on who can be reached, only the leader gives
+//! it.
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tonic::Status;

@@ -1,4 +1,5 @@
-//! The operators' RPCs: specs, join tokens, retirement, replicas. All need an operator's certificate.
+//! The operators' RPCs: specs, join tokens, retirement, replicas. All need the certificate of an
+//! operator.
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tonic::{Request, Response, Status};

@@ -64,6 +64,7 @@ impl Rooms {
         disk: Recovered,
         clock: Clock,
     ) -> Result<(Rooms, Meeting), NodeFault> {
+        // why long: each room is built from the ones before it, and all of them are handed on.
         let Recovered {
             identity,
             start,

@@ -43,8 +43,8 @@ pub struct MemberView {
     /// host:port of its peer port; empty before it joined.
     pub peers: String,
     pub leads: bool,
-    /// Entries of the Raft log that it has not confirmed yet. Known to the leader alone, of those it
-    /// hears.
+    /// Entries of the Raft log that it has not confirmed yet. Known to the leader alone, of those
+    /// it hears.
     pub lag_entries: Option<u64>,
 }
 
