@@ -149,7 +149,7 @@ impl Collector for FromRooms {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(counter.load(Ordering::Relaxed)).encode(metric)?;
         }
-        let help = "Size of the Raft log's files, which are never compacted in this version";
+        let help = "Size of the Raft log's files; snapshots let go of old ones";
         let metric = encoder.encode_descriptor("raft_log_bytes", help, None, MetricType::Gauge)?;
         ConstGauge::new(self.raft_log.bytes()).encode(metric)
     }
