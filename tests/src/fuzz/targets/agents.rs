@@ -310,7 +310,8 @@ impl FileOps for Shared {
         Ok(())
     }
 
-    fn append(&mut self, path: &Path, _: u64, bytes: &[u8]) -> Result<(), WriteFault> {
+    fn append(&mut self, path: &Path, at: u64, bytes: &[u8]) -> Result<(), WriteFault> {
+        self.truncate(path, at)?;
         self.with(|files| files.entry(path.to_owned()).or_default().extend_from_slice(bytes));
         Ok(())
     }

@@ -64,12 +64,7 @@ fn named_places(text: &str, faults: &Faults) -> Verdict {
 }
 
 fn specs() -> Vec<Sample> {
-    let objectives = include_str!("../../../../deploy/specs/web/objectives.yaml");
-    let checks = include_str!("../../../../deploy/specs/web/checks.yaml");
-    vec![
-        Sample::new("small", samples::SPEC),
-        Sample::new("web", format!("{checks}---\n{objectives}")),
-    ]
+    vec![Sample::new("small", samples::SPEC)]
 }
 
 fn agent_config(bytes: &[u8]) -> Verdict {
@@ -87,7 +82,10 @@ fn agent_config(bytes: &[u8]) -> Verdict {
 }
 
 fn agent_configs() -> Vec<Sample> {
-    vec![Sample::new("deployed", include_str!("../../../../deploy/agent.yaml"))]
+    let text = "name: web-1\ndata_dir: /var/lib/proofmark-agent\n\
+        aggregators: ['a.example:7443', 'b.example:7443']\njoin_token_file: /run/token\n\
+        admin: 127.0.0.1:9101\nbatch_age_ms_max: 1000\nlog_format: json\n";
+    vec![Sample::new("whole", text)]
 }
 
 fn aggregator_config(bytes: &[u8]) -> Verdict {
@@ -105,7 +103,13 @@ fn aggregator_config(bytes: &[u8]) -> Verdict {
 }
 
 fn aggregator_configs() -> Vec<Sample> {
-    vec![Sample::new("deployed", include_str!("../../../../deploy/aggregator.yaml"))]
+    let nodes = "nodes:\n\
+        - {id: 1, name: a, grpc: 'a.example:7443', peers: 'a.example:7444'}\n\
+        - {id: 2, name: b, grpc: 'b.example:7443', peers: 'b.example:7444'}\n\
+        - {id: 3, name: c, grpc: 'c.example:7443', peers: 'c.example:7444'}\n";
+    let own = "node: a\norigin: proofmark.test/log\ndata_dir: /var/lib/proofmark\n\
+        listen: {grpc: '0.0.0.0:7443', peers: '0.0.0.0:7444', http: '127.0.0.1:8080'}\n";
+    vec![Sample::new("three-nodes", format!("{own}{nodes}"))]
 }
 
 fn join_token(bytes: &[u8]) -> Verdict {
