@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use proofmark_proto::GATEWAY_DNS_NAME;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -33,12 +34,41 @@ pub enum DialFault {
     Slow { what: &'static str, limit_ms: u64 },
 }
 
+/// How bytes reach an address: TCP in a program, a simulated network in a test.
+pub trait Network: Clone + Send + Sync + 'static {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// A stream to `address` (host:port) on which small writes leave at once.
+    fn dial(&self, address: &str) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+/// This machine's network.
+#[derive(Clone, Copy, Debug)]
+pub struct Tcp;
+
+impl Network for Tcp {
+    type Stream = TcpStream;
+
+    async fn dial(&self, address: &str) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(address).await?;
+        // A batch must not wait for the aggregator's delayed TCP acknowledgements.
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
 /// Dials `address` (host:port). The server must prove our fixed internal name by `tls`'s CA.
 pub async fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, DialFault> {
-    let tcp = within("a TCP connection", TcpStream::connect(address)).await?;
-    let tcp = tcp.map_err(DialFault::Tcp)?;
-    // A batch must not wait for the aggregator's delayed TCP acknowledgements.
-    tcp.set_nodelay(true).map_err(DialFault::Tcp)?;
+    connect_over(&Tcp, address, tls).await
+}
+
+/// As [`connect`], over any network.
+pub(super) async fn connect_over<N: Network>(
+    network: &N,
+    address: &str,
+    tls: Arc<ClientConfig>,
+) -> Result<Channel, DialFault> {
+    let tcp = within("a TCP connection", network.dial(address)).await?.map_err(DialFault::Tcp)?;
     let name = ServerName::try_from(GATEWAY_DNS_NAME).expect("a constant, valid DNS name");
     let shaking = TlsConnector::from(tls).connect(name, tcp);
     let tls = within("a TLS handshake", shaking).await?.map_err(DialFault::Tls)?;
@@ -62,10 +92,10 @@ async fn within<T>(what: &'static str, step: impl Future<Output = T>) -> Result<
 }
 
 /// Gives tonic the connection we made; asked again, it says that the connection is gone.
-struct Once(Option<TokioIo<TlsStream<TcpStream>>>);
+struct Once<S>(Option<TokioIo<TlsStream<S>>>);
 
-impl Service<Uri> for Once {
-    type Response = TokioIo<TlsStream<TcpStream>>;
+impl<S> Service<Uri> for Once<S> {
+    type Response = TokioIo<TlsStream<S>>;
     type Error = io::Error;
     type Future = Ready<Result<Self::Response, io::Error>>;
 

@@ -18,8 +18,9 @@ use wire::gateway_message::Message as In;
 use wire::{Action, AgentMessage, Batch, GatewayMessage, Hello, Ping, Refusal, Welcome};
 
 use super::backoff::Backoff;
+use super::dial::{self, Network};
 use super::window::{Rewound, Window};
-use super::{RefusedAction, UplinkEvent, dial, wait_until};
+use super::{RefusedAction, UplinkEvent, wait_until};
 use crate::clock::Clock;
 use crate::identity::Identity;
 use crate::limits::{
@@ -28,7 +29,8 @@ use crate::limits::{
 };
 
 /// The uplink's state across connections.
-pub(super) struct Link {
+pub(super) struct Link<N> {
+    pub(super) network: N,
     pub(super) identity: Arc<Identity>,
     /// Whose signatures make a checkpoint believable; rolls over when the nodes change.
     pub(super) policy: Policy,
@@ -80,7 +82,7 @@ enum Happened {
     PauseOver,
 }
 
-impl Link {
+impl<N: Network> Link<N> {
     /// Connects to `address` and serves until the connection, or the agent, is gone.
     pub(super) async fn serve(&mut self, address: &str) -> LinkEnd {
         if self.queue.is_closed() {
@@ -95,7 +97,7 @@ impl Link {
     }
 
     async fn open(&mut self, address: &str) -> Result<Stream, LinkEnd> {
-        let channel = dial::connect(address, self.identity.tls()).await;
+        let channel = dial::connect_over(&self.network, address, self.identity.tls()).await;
         let channel = channel.map_err(|fault| lost(fault, false))?;
         let mut client = AgentGatewayClient::new(channel)
             .max_decoding_message_size(UPLINK_MESSAGE_BYTES_MAX)

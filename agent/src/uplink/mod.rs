@@ -29,7 +29,7 @@ use link::{Link, LinkEnd};
 use window::Window;
 
 pub use backoff::{Random, system_random};
-pub use dial::{DialFault, connect};
+pub use dial::{DialFault, Network, Tcp, connect};
 
 /// What the uplink is told at start.
 pub struct UplinkConfig {
@@ -90,9 +90,20 @@ pub fn start(
     identity: std::sync::Arc<Identity>,
     tasks: &mut JoinSet<()>,
 ) -> UplinkHandle {
+    start_over(Tcp, config, identity, tasks)
+}
+
+/// As [`start`], over any network.
+pub fn start_over(
+    network: impl Network,
+    config: UplinkConfig,
+    identity: std::sync::Arc<Identity>,
+    tasks: &mut JoinSet<()>,
+) -> UplinkHandle {
     let (batches, queue) = mpsc::channel(UPLINK_QUEUE_MAX);
     let (events, receiver) = mpsc::channel(UPLINK_EVENTS_MAX);
     let link = Link {
+        network,
         policy: identity.policy.clone(),
         addresses: identity.addresses.clone(),
         identity,
@@ -116,7 +127,7 @@ fn addresses(configured: &[String], told: &[String]) -> Vec<String> {
 }
 
 /// One connection after the other, until the agent lets go of its end.
-async fn run(mut link: Link, configured: Vec<String>) {
+async fn run<N: Network>(mut link: Link<N>, configured: Vec<String>) {
     // Agents of one fleet start at different addresses.
     let mut turn = link.backoff.pick(addresses(&configured, &link.addresses).len());
     loop {

@@ -35,9 +35,29 @@ pub struct Caller {
     pub role: Role,
 }
 
+/// Where callers come from: a TCP port in a program, a simulated network in a test.
+pub trait Listener: Send + 'static {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next caller, on a stream on which small writes leave at once.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, address) = TcpListener::accept(self).await?;
+        // Small answers must not wait for the agent's delayed TCP acknowledgements. A socket that
+        // takes no options is dead already: the handshake will say so.
+        let _ = stream.set_nodelay(true);
+        Ok((stream, address))
+    }
+}
+
 /// A connection that has shaken hands. Its places are free again when it is dropped.
-pub struct Guest {
-    stream: TlsStream<TcpStream>,
+pub struct Guest<S> {
+    stream: TlsStream<S>,
     caller: Caller,
     _place: Place,
 }
@@ -49,10 +69,10 @@ struct Place {
 }
 
 /// Accepts until dropped; guests go to the receiver of [`open`].
-pub struct Door {
-    listener: TcpListener,
+pub struct Door<L: Listener> {
+    listener: L,
     acceptor: TlsAcceptor,
-    guests: mpsc::Sender<io::Result<Guest>>,
+    guests: mpsc::Sender<io::Result<Guest<L::Stream>>>,
     handshakes: JoinSet<()>,
     handshaking: Arc<Semaphore>,
     connections: Arc<Semaphore>,
@@ -61,11 +81,11 @@ pub struct Door {
 }
 
 /// A door on `listener`. Nobody comes in until [`Door::run`] is polled.
-pub fn open(
-    listener: TcpListener,
+pub fn open<L: Listener>(
+    listener: L,
     config: Arc<ServerConfig>,
     counters: Counters,
-) -> (Door, mpsc::Receiver<io::Result<Guest>>) {
+) -> (Door<L>, mpsc::Receiver<io::Result<Guest<L::Stream>>>) {
     let (guests, receiver) = mpsc::channel(CONNECTIONS_WAITING_MAX);
     let door = Door {
         listener,
@@ -80,7 +100,7 @@ pub fn open(
     (door, receiver)
 }
 
-impl Door {
+impl<L: Listener> Door<L> {
     /// Accepts for ever; ends when nobody takes guests any more.
     pub async fn run(mut self) {
         let guests = self.guests.clone();
@@ -113,7 +133,7 @@ impl Door {
         sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
     }
 
-    fn admit(&mut self, stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
+    fn admit(&mut self, stream: L::Stream, address: SocketAddr, permit: OwnedSemaphorePermit) {
         let place = match self.place(address.ip()) {
             Ok(place) => place,
             Err(reason) => return self.counters.note(Event::Connection, reason),
@@ -143,13 +163,11 @@ impl Door {
     }
 }
 
-async fn shake_hands(
+async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     acceptor: TlsAcceptor,
-    stream: TcpStream,
+    stream: S,
     address: SocketAddr,
-) -> Result<(TlsStream<TcpStream>, Caller), &'static str> {
-    // Small answers must not wait for the agent's delayed TCP acknowledgements.
-    stream.set_nodelay(true).map_err(|_| "socket_failed")?;
+) -> Result<(TlsStream<S>, Caller), &'static str> {
     let limit = Duration::from_millis(HANDSHAKE_MS_MAX);
     let stream = match timeout(limit, acceptor.accept(stream)).await {
         Err(_) => return Err("handshake_timeout"),
@@ -197,7 +215,7 @@ impl Drop for AddressPlace {
     }
 }
 
-impl Connected for Guest {
+impl<S> Connected for Guest<S> {
     type ConnectInfo = Caller;
 
     fn connect_info(&self) -> Caller {
@@ -205,7 +223,7 @@ impl Connected for Guest {
     }
 }
 
-impl AsyncRead for Guest {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guest<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -215,7 +233,7 @@ impl AsyncRead for Guest {
     }
 }
 
-impl AsyncWrite for Guest {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guest<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
@@ -14,7 +13,7 @@ use proofmark_proto::agent_gateway_server::AgentGatewayServer;
 use proofmark_proto::node_gateway_server::NodeGatewayServer;
 use proofmark_proto::operator_server::OperatorServer;
 
-use super::door;
+use super::door::{self, Listener};
 use super::gateway::{Gateway, Sessions};
 use super::join::NodeDoor;
 use super::operator::OperatorDesk;
@@ -35,7 +34,7 @@ pub enum ServeFault {
 /// Serves the agent port until `shutdown` says true, then drains: no new connection or batch is
 /// taken, batches under way are answered, streams end in order.
 pub async fn serve<P: Proposer, D: AgentDirectory>(
-    listener: TcpListener,
+    listener: impl Listener,
     handles: Handles<P, D>,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), ServeFault> {

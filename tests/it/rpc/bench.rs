@@ -149,7 +149,17 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let counters = Counters::default();
-        let handles = Handles {
+        let handles = self.handles(&address, counters.clone());
+        let stop = watch::Sender::new(false);
+        let stopped = stop.subscribe();
+        let mut served = JoinSet::new();
+        served.spawn(async move { serve(listener, handles, stopped).await.unwrap() });
+        Gateway { address, counters, stop, served }
+    }
+
+    /// What an agent port at `address` works with.
+    pub fn handles(&self, address: &str, counters: Counters) -> Handles<Consensus, Consensus> {
+        Handles {
             identity: Arc::clone(&self.identity),
             proposer: self.consensus.clone(),
             agents: self.consensus.clone(),
@@ -158,16 +168,11 @@ impl Bench {
             diverged: self.diverged.subscribe(),
             members: self.members.subscribe(),
             evidence_dir: Arc::new(self.dir.path().to_owned()),
-            addresses: vec![address.clone()],
+            addresses: vec![address.to_owned()],
             clock: self.clock.clone(),
             workers: AdmissionWorkers::per_core(),
-            counters: counters.clone(),
-        };
-        let stop = watch::Sender::new(false);
-        let stopped = stop.subscribe();
-        let mut served = JoinSet::new();
-        served.spawn(async move { serve(listener, handles, stopped).await.unwrap() });
-        Gateway { address, counters, stop, served }
+            counters,
+        }
     }
 
     /// A new join token, good for ten minutes.
