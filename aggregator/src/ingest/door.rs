@@ -62,6 +62,9 @@ pub struct Guest<S> {
     _place: Place,
 }
 
+/// Those who came in, for tonic.
+pub type Guests<S> = mpsc::Receiver<io::Result<Guest<S>>>;
+
 /// One of all connections, and one of its address's.
 struct Place {
     _connection: OwnedSemaphorePermit,
@@ -85,7 +88,7 @@ pub fn open<L: Listener>(
     listener: L,
     config: Arc<ServerConfig>,
     counters: Counters,
-) -> (Door<L>, mpsc::Receiver<io::Result<Guest<L::Stream>>>) {
+) -> (Door<L>, Guests<L::Stream>) {
     let (guests, receiver) = mpsc::channel(CONNECTIONS_WAITING_MAX);
     let door = Door {
         listener,
