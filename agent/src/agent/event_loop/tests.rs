@@ -158,16 +158,18 @@ impl World {
         }
     }
 
-    /// The same, while the clock goes on.
+    /// The same, while the clock goes on for as long as checks run. Then it stands: the spool's
+    /// disk and the acks take real time, which must not run the drain's own time out.
     async fn stop_slowly(&mut self) -> Result<(), AgentFault> {
-        let clock = self.clock.clone();
+        let (clock, metrics) = (self.clock.clone(), self.metrics.clone());
         let ticking = async {
-            loop {
+            while metrics.gauge(Gauge::ChecksRunning) > 0 {
                 tick(&clock).await;
             }
+            std::future::pending::<()>().await;
         };
         tokio::select! {
-            () = ticking => unreachable!("the ticking never ends"),
+            () = ticking => unreachable!("it waits for the other one"),
             ended = self.stop() => ended,
         }
     }
@@ -397,10 +399,11 @@ async fn a_full_spool_keeps_the_oldest_and_every_instant_is_accounted_for_in_the
     });
     world.welcome().await;
     world.specs(1, tcp_check("a", port)).await;
-    while world.metrics.counter(Counter::ResultsUnspooled) < 5 {
+    // A disk that is only slow makes results wait as well: the spool's own word is what counts.
+    let is_refused = |metrics: &Metrics| metrics.counter(Counter::SpoolFailures) > 0;
+    while !is_refused(&world.metrics) || world.metrics.counter(Counter::ResultsUnspooled) < 5 {
         tick(&clock).await;
     }
-    assert!(world.metrics.counter(Counter::SpoolFailures) > 0);
     while !world.slugs().contains("spool_full") {
         world.run_for(1).await;
     }
