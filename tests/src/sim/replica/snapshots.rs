@@ -1,12 +1,20 @@
 //! Snapshots of one replica: the saved state is one, as soon as it is durable.
 
+use std::io;
+
 use bytes::Bytes;
-use proofmark_aggregator::consensus::{Membership, SnapshotMeta};
-use proofmark_evidence::ByteWriter;
+use proofmark_aggregator::consensus::driver::WriteTask;
+use proofmark_aggregator::consensus::log_store::LogStore;
+use proofmark_aggregator::consensus::storage::RecoveredLog;
+use proofmark_aggregator::consensus::{Membership, Position, SnapshotMeta};
+use proofmark_evidence::{ByteReader, ByteWriter, FileOps};
 
 use super::saved::{self, Rows};
 use super::{Replica, Up};
-use crate::sim::disk::Disk;
+use crate::sim::disk::{Disk, EvidenceFiles};
+
+const FILE: &str = "fetched";
+const SCRATCH: &str = "fetched.tmp";
 
 /// Newest entries kept for followers that lag, in bytes: few, so that some need a snapshot.
 const KEPT_BYTES: u64 = 2 << 10;
@@ -56,7 +64,56 @@ impl Replica {
     /// The disk failed: the process ends.
     pub(in crate::sim) fn keep_fetched(&self, fetched: &Fetched) -> Result<(), String> {
         replace_evidence(&self.disk, &fetched.evidence);
+        keep_position(&self.disk, fetched.meta.position).map_err(|fault| fault.to_string())?;
+        // A crash here leaves a position without its state: nothing asks for it.
         saved::save(&self.disk, &fetched.rows).map_err(|fault| fault.to_string())
+        // A crash here leaves a state without its log: `begin_log_after` completes it.
+    }
+}
+
+/// Where in the log the fetched state stands. Durable when it returns.
+fn keep_position(disk: &Disk, at: Position) -> io::Result<()> {
+    let mut out = ByteWriter::new();
+    out.varint(at.index).varint(at.term);
+    let mut files = EvidenceFiles::new(disk, "");
+    files.write(SCRATCH, &out.into_bytes())?;
+    files.rename(SCRATCH, FILE)?;
+    files.sync_dir("")
+}
+
+/// As a real start does: a log that lacks the fetched state's entry starts over after it.
+///
+/// # Errors
+/// The disk failed, or holds a position that was not written here.
+pub(super) fn begin_log_after(
+    disk: &Disk,
+    applied: u64,
+    log: &LogStore,
+    recovered: &mut RecoveredLog,
+) -> io::Result<()> {
+    let Some(at) = kept_position(disk)?.filter(|at| at.index == applied) else { return Ok(()) };
+    if log.position(applied) == Some(at) {
+        return Ok(());
+    }
+    recovered.hard_state.commit = at.index;
+    let hard_state = Some(recovered.hard_state.clone());
+    let reset = Some(at);
+    let task = WriteTask { number: 1, reset, hard_state, must_sync: true, ..WriteTask::default() };
+    log.write(&[task])?;
+    (recovered.start, recovered.last_index) = (at, at.index);
+    Ok(())
+}
+
+fn kept_position(disk: &Disk) -> io::Result<Option<Position>> {
+    if !disk.exists(FILE) {
+        return Ok(None);
+    }
+    let bytes = disk.read(FILE)?;
+    let mut input = ByteReader::new(&bytes);
+    let (index, term) = (input.varint("index"), input.varint("term"));
+    match (index, term) {
+        (Ok(index), Ok(term)) => Ok(Some(Position { index, term })),
+        _ => Err(io::Error::other("expected the position of a fetched state, got other bytes")),
     }
 }
 

@@ -14,6 +14,7 @@ use proofmark_evidence::{BatchSpan, LogWriter};
 
 use super::machine::{Machine, Mutant};
 use super::requests::Waiting;
+use super::snapshots::begin_log_after;
 use super::{Replica, Up, log, saved};
 use crate::sim::Planted;
 use crate::sim::cast::Cast;
@@ -70,11 +71,13 @@ impl Replica {
     }
 
     fn open(&self, cast: &Cast, unix_ms: u64, jitter_seed: u64) -> Result<Up, String> {
-        let (log, recovered) = log::open(&self.disk, cast, self.id, self.planted)?;
+        let (log, mut recovered) = log::open(&self.disk, cast, self.id, self.planted)?;
         let files = || EvidenceFiles::new(&self.disk, "evidence");
         let writer = LogWriter::open_in(Box::new(files())).map_err(|fault| fault.to_string())?;
         let (state, rows) = self.open_state(&writer)?;
         let mut applied = state.applied();
+        begin_log_after(&self.disk, applied, &log.store, &mut recovered)
+            .map_err(|fault| fault.to_string())?;
         if self.planted == Some(Planted::AppliedFromHardState) {
             applied = applied.max(recovered.hard_state.commit);
         }
