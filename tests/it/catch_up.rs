@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use proofmark_tests::installation::{Installation, SETTLE, path};
+use proofmark_tests::installation::{Installation, path};
 use proofmark_tests::push::{Load, Pushers};
 use proofmark_tests::{api, program, wait};
 
@@ -15,20 +15,23 @@ const LOAD: Load = Load { agents: 4, results: 200, batches_per_s: 10 };
 /// How long a rate is measured.
 const WINDOW: Duration = Duration::from_secs(4);
 
+/// A whole state and its evidence in pieces, while other tests keep both cores busy.
+const CATCH_UP: Duration = Duration::from_secs(180);
+
 #[test]
 fn a_replica_whose_log_is_gone_catches_up_by_snapshot_while_load_goes_on() {
     let mut cluster = Installation::start_with(3, SMALL);
     let mut load = Pushers::start(&cluster, LOAD).expect("agents enrol");
-    wait::until("load", SETTLE, || (load.batches() > 100).then_some(()));
+    wait::until("load", CATCH_UP, || (load.batches() > 100).then_some(()));
 
     let away = (cluster.leader() + 1) % 3;
     let stopped_at = applied(&cluster, away);
     cluster.kill_replica(away);
-    wait::until("the others' logs to be let go of", SETTLE, || {
+    wait::until("the others' logs to be let go of", CATCH_UP, || {
         let mut others = (0..3).filter(|at| *at != away);
         others.all(|at| oldest_snapshot(&cluster, at) > Some(stopped_at)).then_some(())
     });
-    wait::until("more to catch up with", SETTLE, || (load.batches() > 400).then_some(()));
+    wait::until("more to catch up with", CATCH_UP, || (load.batches() > 400).then_some(()));
     let alone = batches_within(&load, WINDOW);
 
     cluster.start_replica(away);
@@ -73,7 +76,7 @@ fn batches_within(load: &Pushers, window: Duration) -> u64 {
 }
 
 fn wait_for_line(cluster: &Installation, at: usize, part: &str) {
-    wait::until(part, SETTLE, || cluster.replicas[at].log_text().contains(part).then_some(()));
+    wait::until(part, CATCH_UP, || cluster.replicas[at].log_text().contains(part).then_some(()));
 }
 
 /// Full bundles of leaves, counted by their files.
