@@ -119,6 +119,8 @@ fn fuzz(program: &Path, name: &str, seconds: u64) -> Result<Run, String> {
     }
     let output = Command::new(program)
         .env("PROOFMARK_FUZZ_TARGET", name)
+        // Naming every frame takes longer than an input may.
+        .env("RUST_BACKTRACE", "0")
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-timeout={INPUT_SECONDS_MAX}"))
         .arg(format!("-max_len={INPUT_BYTES_MAX}"))
