@@ -145,6 +145,10 @@ pub const UPLINK_STOPPED_MS: u64 = 60_000;
 /// itself and names no delay.
 pub const UPLINK_RETRY_MS: u64 = 1_000;
 
+/// How long an aggregator may send batches back because it has no leader, milliseconds. Elections
+/// take a quarter of it. Reached: the next address is tried.
+pub const UPLINK_LEADERLESS_MS_MAX: u64 = 3_000;
+
 /// Silence after which the uplink pings, milliseconds; aggregators close after 60 s of it.
 pub const UPLINK_PING_MS: u64 = 20_000;
 

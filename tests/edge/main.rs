@@ -23,6 +23,8 @@ const DEAD_PEER_MS_MAX: u64 = 15_000;
 /// The longest pause between two attempts, and the longest attempt.
 const BACKOFF_MS_MAX: u64 = 10_000;
 const DIAL_MS_MAX: u64 = 5_000;
+/// How long a replica without a leader is asked again.
+const LEADERLESS_MS: u64 = 3_000;
 
 #[test]
 fn same_seed_same_story() {
@@ -109,6 +111,18 @@ fn busy_is_honoured() {
     // Spread by half, a round trip, and what was on its way.
     assert!(longest <= retry_after_ms * 3 / 2 + 4 * LATENCY_MS_MAX + 500, "{longest} ms");
     assert_eq!(edge.disconnects(), 0);
+}
+
+#[test]
+fn who_has_no_leader_for_long_is_left() {
+    let mut edge = Edge::new(1);
+    edge.run(1_500);
+    edge.bench.consensus.set_leaderless(true);
+    let left_ms = edge.run_until_disconnected();
+    assert!(left_ms >= LEADERLESS_MS, "an election is waited for: left after {left_ms} ms");
+    assert!(left_ms <= 2 * LEADERLESS_MS, "left after {left_ms} ms");
+    edge.bench.consensus.set_leaderless(false);
+    edge.run_until_delivered(BACKOFF_MS_MAX + 10_000);
 }
 
 #[test]

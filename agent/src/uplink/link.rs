@@ -19,6 +19,7 @@ use wire::{Action, AgentMessage, Batch, GatewayMessage, Hello, Ping, Refusal, We
 
 use super::backoff::Backoff;
 use super::dial::{self, Network};
+use super::leaderless::Leaderless;
 use super::window::{Rewound, Window};
 use super::{RefusedAction, UplinkEvent, wait_until};
 use crate::clock::Clock;
@@ -71,6 +72,7 @@ struct Stream {
     paused_until_us: Option<u64>,
     /// When the aggregator last heard of us.
     spoken_us: u64,
+    leaderless: Leaderless,
 }
 
 /// The one thing that happened.
@@ -119,7 +121,13 @@ impl<N: Network> Link<N> {
         };
         self.welcomed(first).await?;
         let spoken_us = self.clock.monotonic_us();
-        Ok(Stream { out, inbound, paused_until_us: None, spoken_us })
+        Ok(Stream {
+            out,
+            inbound,
+            paused_until_us: None,
+            spoken_us,
+            leaderless: Leaderless::default(),
+        })
     }
 
     fn hello(&self) -> Hello {
@@ -207,15 +215,11 @@ impl<N: Network> Link<N> {
             Err(status) => return Err(lost(status.message(), true)),
         };
         match message {
-            Some(In::Ack(ack)) => self.acked(ack).await,
-            Some(In::Busy(busy)) => {
-                if self.window.rewind() == Rewound::Resend {
-                    // Once a pause: the batches behind it are told the same and find it begun.
-                    tracing::info!(slug = %busy.slug, busy.retry_after_ms, "aggregator busy");
-                    self.pause(stream, busy.retry_after_ms.into());
-                }
-                Ok(())
+            Some(In::Ack(ack)) => {
+                stream.leaderless.decided();
+                self.acked(ack).await
             }
+            Some(In::Busy(busy)) => self.busy(stream, &busy),
             Some(In::Refused(refused)) => {
                 self.refused(stream, refused.refusal.unwrap_or_default()).await
             }
@@ -241,6 +245,18 @@ impl<N: Network> Link<N> {
             return Ok(());
         }
         self.tell(UplinkEvent::Acked { epoch, seq_end }).await
+    }
+
+    fn busy(&mut self, stream: &mut Stream, busy: &wire::Busy) -> Result<(), LinkEnd> {
+        // Once a pause: the batches behind it are told the same and find it begun.
+        if self.window.rewind() == Rewound::Resend {
+            tracing::info!(slug = %busy.slug, busy.retry_after_ms, "aggregator busy");
+            if stream.leaderless.told(&busy.slug, self.clock.monotonic_us()) {
+                return Err(lost(format!("{}: another may have a leader", busy.slug), true));
+            }
+            self.pause(stream, busy.retry_after_ms.into());
+        }
+        Ok(())
     }
 
     async fn refused(&mut self, stream: &mut Stream, refusal: Refusal) -> Result<(), LinkEnd> {

@@ -11,6 +11,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod dial;
+mod leaderless;
 mod link;
 pub mod window;
 

@@ -18,9 +18,7 @@ use super::shell::Counters;
 use super::snapshot::{Position, SnapshotMeta, SnapshotOffer};
 use super::{ConsensusStatus, ProposalOutcome, ReadRefused, Role};
 use crate::command::Command;
-use crate::limits::{
-    BUSY_RETRY_MS, ENTRY_COMMANDS_BYTES_MAX, LEADERSHIP_OFFER_MS, NO_LEADER_RETRY_MS, READ_MS_MAX,
-};
+use crate::limits::{BUSY_RETRY_MS, ENTRY_COMMANDS_BYTES_MAX, LEADERSHIP_OFFER_MS, READ_MS_MAX};
 
 /// Proposes commands and shows the group's state. Clones share one replica.
 #[derive(Clone)]
@@ -69,10 +67,11 @@ impl ConsensusHandle {
         Arc::clone(&self.shared.counters)
     }
 
-    /// Whether a command would be told `Busy` now, before anybody has looked at it.
+    /// What a command would be told now, before anybody has looked at it, when it would not be
+    /// proposed: `Busy`, or that this replica knows no leader.
     pub fn busy(&self) -> Option<ProposalOutcome> {
         if self.shared.seen.status.borrow().leader.is_none() {
-            return Some(ProposalOutcome::Busy { retry_after_ms: NO_LEADER_RETRY_MS });
+            return Some(ProposalOutcome::NotLeader { leader: None });
         }
         let retry_after_ms = self.shared.budget.is_full()?;
         self.shared.counters.proposals_busy.fetch_add(1, Relaxed);
@@ -229,7 +228,7 @@ impl ConsensusHandle {
             return answered(ProposalOutcome::TooLarge { bytes_max, bytes });
         }
         let Some(leader) = status.leader else {
-            return answered(ProposalOutcome::Busy { retry_after_ms: NO_LEADER_RETRY_MS });
+            return answered(ProposalOutcome::NotLeader { leader: None });
         };
         let Some(permit) = self.shared.budget.admit(bytes) else {
             self.shared.counters.proposals_busy.fetch_add(1, Relaxed);

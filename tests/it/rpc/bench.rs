@@ -32,6 +32,8 @@ struct Inner {
     index: u64,
     /// Outcomes given instead of applying, oldest first.
     scripted: VecDeque<ProposalOutcome>,
+    /// Cut off from whoever leads.
+    is_leaderless: bool,
 }
 
 impl Consensus {
@@ -42,6 +44,11 @@ impl Consensus {
     /// The next proposal gets this outcome and is not applied.
     pub fn script(&self, outcome: ProposalOutcome) {
         self.lock().scripted.push_back(outcome);
+    }
+
+    /// Nothing is decided here until it has a leader again.
+    pub fn set_leaderless(&self, is_leaderless: bool) {
+        self.lock().is_leaderless = is_leaderless;
     }
 
     pub fn apply(&self, command: &Command) -> Reply {
@@ -60,6 +67,9 @@ impl Consensus {
 
 impl Proposer for Consensus {
     async fn propose(&self, command: Command) -> ProposalOutcome {
+        if self.lock().is_leaderless {
+            return ProposalOutcome::NotLeader { leader: None };
+        }
         if let Some(outcome) = self.lock().scripted.pop_front() {
             return outcome;
         }
@@ -122,7 +132,12 @@ impl Bench {
             operator: "ann".to_owned(),
         };
         let identity = NodeIdentity::create_cluster(dir.path(), &plan, clock.unix_ms()).unwrap();
-        let inner = Inner { state: State::new(), index: 0, scripted: VecDeque::new() };
+        let inner = Inner {
+            state: State::new(),
+            index: 0,
+            scripted: VecDeque::new(),
+            is_leaderless: false,
+        };
         let consensus = Consensus { inner: Arc::new(Mutex::new(inner)), clock: clock.clone() };
         let own = identity.own();
         consensus.apply(&Command::Genesis {

@@ -30,8 +30,8 @@ use super::fetch::fetch_pieces;
 use super::{PeerAddress, PeerBook, PeerRefused, TransportConfig, closing, hello};
 use crate::limits::{
     ENTRY_COMMANDS_MAX, FORWARD_BYTES_MAX, FORWARD_TIMEOUT_MS, IN_USE_REFUSALS_MAX,
-    MESSAGE_ENTRIES_BYTES_MAX, NO_LEADER_RETRY_MS, PEER_KEEPALIVE_MS, PEER_REDIAL_MS_MAX,
-    PEER_REDIAL_MS_MIN, PEER_RPC_BYTES_MAX, PEER_TIMEOUT_MS, RAFT_MESSAGES_PER_FRAME_MAX,
+    MESSAGE_ENTRIES_BYTES_MAX, PEER_KEEPALIVE_MS, PEER_REDIAL_MS_MAX, PEER_REDIAL_MS_MIN,
+    PEER_RPC_BYTES_MAX, PEER_TIMEOUT_MS, RAFT_MESSAGES_PER_FRAME_MAX,
 };
 
 /// Dials one peer, again and again.
@@ -217,7 +217,7 @@ async fn refuse_while(queues: &mut PeerQueues, wait: Duration) {
     let PeerQueues { forwards, fetches, .. } = queues;
     let refuse_forwards = async {
         while let Some(proposal) = forwards.recv().await {
-            proposal.answer(ProposalOutcome::Busy { retry_after_ms: NO_LEADER_RETRY_MS });
+            proposal.answer(ProposalOutcome::NotLeader { leader: None });
         }
     };
     let lose_fetches = async { while fetches.recv().await.is_some() {} };
