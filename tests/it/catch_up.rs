@@ -29,7 +29,8 @@ fn a_replica_whose_log_is_gone_catches_up_by_snapshot_while_load_goes_on() {
     cluster.kill_replica(away);
     let gone_up_to = wait::until("the others' logs to be let go of", CATCH_UP, || {
         let others = (0..3).filter(|at| *at != away);
-        let oldest: Option<Vec<u64>> = others.map(|at| oldest_snapshot(&cluster, at)).collect();
+        let oldest: Option<Vec<u64>> =
+            others.map(|at| cluster.replicas[at].log_begins_after()).collect();
         oldest?.into_iter().min().filter(|index| *index > stopped_at)
     });
     wait::until("more to catch up with", CATCH_UP, || (load.batches() > 400).then_some(()));
@@ -69,14 +70,6 @@ fn applied(cluster: &Installation, at: usize) -> u64 {
 
 fn applied_if_served(cluster: &Installation, at: usize) -> Option<u64> {
     api::json(cluster.replicas[at].http, "/api/v1/health")?["applied_index"].as_u64()
-}
-
-/// The log of a replica reaches back to the oldest snapshot it keeps.
-fn oldest_snapshot(cluster: &Installation, at: usize) -> Option<u64> {
-    let entries = std::fs::read_dir(cluster.replicas[at].data.join("snapshots")).ok()?;
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let indexes: Vec<u64> = names.filter_map(|name| name.parse().ok()).collect();
-    (indexes.len() > 1).then(|| indexes.into_iter().min())?
 }
 
 fn batches_within(load: &Pushers, window: Duration) -> u64 {

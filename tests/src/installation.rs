@@ -122,7 +122,8 @@ impl Installation {
         self.leader();
     }
 
-    fn init(&self) {
+    /// Makes every replica's directory.
+    pub fn init(&self) {
         for replica in &self.replicas {
             std::fs::write(&replica.config, self.replica_config(replica)).expect("config written");
         }

@@ -77,6 +77,15 @@ impl Replica {
         &self.config
     }
 
+    /// The entry up to which its Raft log is let go of: that of the older snapshot of the two it
+    /// keeps. `None`: its log is whole.
+    pub fn log_begins_after(&self) -> Option<u64> {
+        let entries = std::fs::read_dir(self.data.join("snapshots")).ok()?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let indexes: Vec<u64> = names.filter_map(|name| name.parse().ok()).collect();
+        (indexes.len() > 1).then(|| indexes.into_iter().min())?
+    }
+
     /// Waits until the process has ended by itself, and says how.
     pub fn ended_by_itself(&mut self) -> Ended {
         let mut running = self.running.take().expect("it runs");
