@@ -30,6 +30,9 @@ fn bad_input_is_refused_word_for_word_and_nothing_is_lost() {
     let mut steady = installation.start_agent("steady", &[grpc]);
     installation.apply("steady.yaml", &spec(target.address()));
     accepted_past(&installation, 1);
+    wait::until("the commands about replicas to be known", SETTLE, || {
+        installation.try_members_verb(&["members"]).status.success().then_some(())
+    });
     let before = Standing::of(&installation);
 
     let silent = noise::silent_callers(&installation.replicas[0]);

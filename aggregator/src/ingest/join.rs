@@ -18,6 +18,9 @@ use crate::consensus::ProposalOutcome;
 use crate::identity::{CertificateRequest, Newcomer};
 use crate::limits::ADDRESS_BYTES_MAX;
 
+/// As much of a wrong text says what it is.
+const SHOWN_CHARS: usize = 80;
+
 pub(super) struct NodeDoor<P, D> {
     pub(super) handles: Handles<P, D>,
 }
@@ -118,9 +121,9 @@ fn prove(request: &JoinNodeRequest, log_id: &[u8; 32]) -> Result<Proven, Fault> 
     }
     let key = PublicKey(bytes("cosigner_key_length", &request.cosigner_key)?);
     let possession = Signature(bytes("possession_length", &request.possession)?);
-    let shown = || request.name.chars().take(80).collect::<String>();
     let name = NodeName::parse(&request.name).map_err(|_| {
-        fault("node_name", "a name of a-z, 0-9 and '-', at most 63 bytes", &shown())
+        let expected = "a name of a-z, 0-9 and '-', at most 63 bytes";
+        fault("node_name", expected, &shown(&request.name))
     })?;
     key.verify(&node_possession_statement(request), &possession).map_err(|_| {
         let expected = "a signature by the key to join with, over this request";
@@ -134,8 +137,7 @@ fn prove(request: &JoinNodeRequest, log_id: &[u8; 32]) -> Result<Proven, Fault> 
     };
     for address in [&request.grpc, &request.peers] {
         if !is_address(address) {
-            let got: String = address.chars().take(80).collect();
-            return Err(fault("node_address", "host:port, at most 259 bytes", &got));
+            return Err(fault("node_address", "host:port, at most 259 bytes", &shown(address)));
         }
     }
     Ok(Proven {
@@ -146,6 +148,15 @@ fn prove(request: &JoinNodeRequest, log_id: &[u8; 32]) -> Result<Proven, Fault> 
         peer: csr(&request.peer_csr_der)?,
         gateway: csr(&request.gateway_csr_der)?,
     })
+}
+
+/// What a stranger wrote, quoted; of a long text its beginning and its length.
+fn shown(text: &str) -> String {
+    let head: String = text.chars().take(SHOWN_CHARS).collect();
+    match head.len() == text.len() {
+        true => format!("{head:?}"),
+        false => format!("{head:?}, of {} bytes", text.len()),
+    }
 }
 
 fn is_address(text: &str) -> bool {

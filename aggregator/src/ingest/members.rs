@@ -32,7 +32,8 @@ pub(super) async fn invite<P: Proposer, D>(
     };
     if !(1..=TOKEN_TTL_S_MAX).contains(&request.ttl_s) {
         let expected = format!("1 to {TOKEN_TTL_S_MAX} seconds");
-        return Err(no(handles, "token_ttl", &expected, &request.ttl_s.to_string()));
+        let got = request.ttl_s;
+        return Err(refuse(&handles.counters, "token_ttl", Action::Drop, expected, got));
     }
     need_version(handles)?;
     let token = new_token(handles)?;

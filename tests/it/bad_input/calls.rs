@@ -3,15 +3,16 @@
 //!
 //! Keys, hashes and times differ between installations; everything else may not.
 
+mod replicas;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use proofmark_aggregator::identity::OperatorIdentity;
 use proofmark_evidence::{AgentName, Hash, Origin, SigningKey, sha256};
 use proofmark_proto as wire;
-use proofmark_tests::golden;
-use proofmark_tests::installation::Installation;
-use proofmark_tests::wait;
+use proofmark_tests::installation::{Installation, SETTLE};
+use proofmark_tests::{api, golden, wait};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -41,6 +42,13 @@ pub const COUNTED: &[(&str, &str)] = &[
     ("rpc", "hello_first"),
     ("rpc", "wrong_agent"),
     ("rpc", "apply_too_large"),
+    ("rpc", "wrong_cluster"),
+    ("rpc", "node_address"),
+    ("rpc", "node_key_exists"),
+    ("rpc", "member_gone"),
+    ("rpc", "not_replaceable"),
+    ("rpc", "last_voter"),
+    ("rpc", "not_a_voter"),
     ("batch", "bad_signature"),
     ("batch", "batch_count_unequal"),
     ("batch", "payload_digest"),
@@ -55,11 +63,12 @@ pub fn make_all(installation: &Installation) -> Vec<String> {
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     runtime.block_on(async {
         let mut caller = Caller::new(installation).await;
-        let early = caller.token(None, 1).await;
+        let early = caller.new_token(None, 1).await;
         caller.operate().await;
         caller.enrol().await;
         caller.connect().await;
         Box::pin(caller.batches()).await;
+        Box::pin(caller.replicas()).await;
         caller.last(&early).await;
         caller.differences
     })
@@ -68,6 +77,7 @@ pub fn make_all(installation: &Installation) -> Vec<String> {
 /// Somebody with an operator's credential, and an agent `web-1` that this test enrolled itself.
 struct Caller {
     address: String,
+    http: SocketAddr,
     ca_pem: String,
     operator: Arc<ClientConfig>,
     agent: RawAgent,
@@ -84,6 +94,7 @@ impl Caller {
         let ca_pem = std::fs::read_to_string(identity.join("ca.pem")).expect("made by init");
         let mut caller = Caller {
             address: replica.grpc.to_string(),
+            http: replica.http,
             agent_tls: client_config(&ca_pem, None),
             ca_pem,
             operator,
@@ -120,9 +131,15 @@ impl Caller {
     }
 
     async fn token(&self, agent: Option<&str>, ttl_s: u32) -> JoinToken {
+        self.new_token(agent, ttl_s).await.0
+    }
+
+    /// With the instant (Unix ms) from which on it is good for nothing.
+    async fn new_token(&self, agent: Option<&str>, ttl_s: u32) -> (JoinToken, u64) {
         let agent = agent.unwrap_or_default().to_owned();
         let reply = self.operators().await.create_token(CreateTokenRequest { agent, ttl_s }).await;
-        reply.expect("a good request").into_inner().token.parse().expect("a token")
+        let reply = reply.expect("a good request").into_inner();
+        (reply.token.parse().expect("a token"), reply.expires_at_ms)
     }
 
     async fn ask_enrol(&self, request: EnrolRequest) -> Result<EnrolReply, Status> {
@@ -351,10 +368,13 @@ impl Caller {
     }
 
     /// What needs time to have passed, and what ends the agent.
-    async fn last(&mut self, early: &JoinToken) {
+    async fn last(&mut self, (early, expires_at_ms): &(JoinToken, u64)) {
         let key = SigningKey::from_seed([42; 32]);
-        // Its second has passed when another one has.
-        wait::let_pass(Duration::from_millis(1_100));
+        wait::until("the cluster's time to pass the token's", SETTLE, || {
+            let agents = api::json(self.http, "/api/v1/agents")?;
+            let steady = agents.as_array()?.iter().find(|agent| agent["name"] == "steady")?;
+            (steady["accepted_at_ms"].as_u64()? >= *expires_at_ms).then_some(())
+        });
         let late = request(&early.id, &early.secret, "late", &key).0;
         self.refused("enrol-token-expired", late).await;
         let retire = RetireAgentRequest { agent: "web-1".to_owned() };

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use proofmark_aggregator::admission::{AdmissionWorkers, Standing};
 use proofmark_aggregator::clock::Clock;
-use proofmark_aggregator::command::{Command, Reply};
+use proofmark_aggregator::command::{Command, Founder, NodeHost, NodeName, Reply};
 use proofmark_aggregator::consensus::ProposalOutcome;
 use proofmark_aggregator::identity::{ClusterPlan, NodeIdentity, NodePlan};
 use proofmark_aggregator::ingest::{
@@ -13,8 +13,8 @@ use proofmark_aggregator::ingest::{
 };
 use proofmark_aggregator::state::{Effect, State};
 use proofmark_aggregator::views::members::MembersView;
-use proofmark_evidence::{AgentName, Origin, PublicKey, sha256};
-use proofmark_proto::JoinToken;
+use proofmark_evidence::{AgentName, Origin, PublicKey, SigningKey, sha256};
+use proofmark_proto::{JoinToken, NodeToken};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -30,10 +30,10 @@ pub struct Consensus {
 struct Inner {
     state: State,
     index: u64,
+    /// The replica that leads; this one is 1. `None`: it is cut off from whoever does.
+    leader: Option<u64>,
     /// Outcomes given instead of applying, oldest first.
     scripted: VecDeque<ProposalOutcome>,
-    /// Cut off from whoever leads.
-    is_leaderless: bool,
 }
 
 impl Consensus {
@@ -48,14 +48,23 @@ impl Consensus {
 
     /// Nothing is decided here until it has a leader again.
     pub fn set_leaderless(&self, is_leaderless: bool) {
-        self.lock().is_leaderless = is_leaderless;
+        self.lock().leader = (!is_leaderless).then_some(1);
+    }
+
+    /// From now on that replica leads.
+    pub fn follow(&self, leader: u64) {
+        self.lock().leader = Some(leader);
     }
 
     pub fn apply(&self, command: &Command) -> Reply {
         let mut inner = self.lock();
         inner.index += 1;
         let (index, now_ms) = (inner.index, self.clock.unix_ms());
-        let effects = inner.state.apply(index, now_ms, command);
+        // A change of the members is applied as Raft does it.
+        let effects = match command {
+            Command::ChangeNodes { .. } => inner.state.apply_change(index, now_ms, command).0,
+            _ => inner.state.apply(index, now_ms, command),
+        };
         inner.state.finish_entry(index);
         let reply = effects.into_iter().find_map(|effect| match effect {
             Effect::Reply(reply) => Some(reply),
@@ -67,7 +76,7 @@ impl Consensus {
 
 impl Proposer for Consensus {
     async fn propose(&self, command: Command) -> ProposalOutcome {
-        if self.lock().is_leaderless {
+        if self.lock().leader.is_none() {
             return ProposalOutcome::NotLeader { leader: None };
         }
         if let Some(outcome) = self.lock().scripted.pop_front() {
@@ -77,7 +86,9 @@ impl Proposer for Consensus {
     }
 
     fn leadership(&self) -> Leadership {
-        Leadership { own: 1, leader: Some(1), commit: self.lock().index, peers: Vec::new() }
+        let inner = self.lock();
+        let (leader, commit) = (inner.leader, inner.index);
+        Leadership { own: 1, leader, commit, peers: Vec::new() }
     }
 
     async fn transfer_leader(&self, to: u64) -> Result<(), String> {
@@ -128,16 +139,12 @@ impl Bench {
         let clock = Clock::manual(Clock::system().unix_ms());
         let plan = ClusterPlan {
             origin: Origin::parse("proofmark.test/log").unwrap(),
-            nodes: vec![NodePlan { id: 1, name: "a".to_owned(), hosts: Vec::new() }],
+            nodes: vec![NodePlan { id: 1, name: "a1".to_owned(), hosts: Vec::new() }],
             operator: "ann".to_owned(),
         };
         let identity = NodeIdentity::create_cluster(dir.path(), &plan, clock.unix_ms()).unwrap();
-        let inner = Inner {
-            state: State::new(),
-            index: 0,
-            scripted: VecDeque::new(),
-            is_leaderless: false,
-        };
+        let (state, leader) = (State::new(), Some(1));
+        let inner = Inner { state, index: 0, leader, scripted: VecDeque::new() };
         let consensus = Consensus { inner: Arc::new(Mutex::new(inner)), clock: clock.clone() };
         let own = identity.own();
         consensus.apply(&Command::Genesis {
@@ -205,6 +212,57 @@ impl Bench {
         JoinToken { id, secret, ca_sha256, addresses: Vec::new() }
     }
 
+    /// Every replica knows the commands about replicas: the state keeps a list of them.
+    pub fn raise_version(&self) {
+        let own = self.identity.own();
+        let host = host(own.cosigner_key, &own.name);
+        let founder = Founder { id: own.id, name: node_name(&own.name), host };
+        let command = Command::RaiseVersion { to: 2, founders: vec![founder] };
+        assert_eq!(self.consensus.apply(&command), Reply::Done);
+        self.show_members();
+    }
+
+    /// Invites a replica, or one in another's place; its token is good for ten minutes.
+    pub fn invite(&mut self, name: &str, replaces: Option<&str>) -> NodeToken {
+        self.tokens += 1;
+        let (id, secret) = ([self.tokens; 16], [0x5e; 16]);
+        let command = Command::InviteNode {
+            token_id: id,
+            secret_hash: sha256(&secret),
+            name: node_name(name),
+            replaces: replaces.map(node_name),
+            expires_at_ms: self.clock.unix_ms() + 600_000,
+        };
+        let reply = self.consensus.apply(&command);
+        assert!(matches!(reply, Reply::NodeInvited { .. }), "{reply:?}");
+        self.show_members();
+        let ca_sha256 = self.identity.authority.sha256().0;
+        let join = JoinToken { id, secret, ca_sha256, addresses: Vec::new() };
+        NodeToken { join, log_id: self.identity.log_id().0 }
+    }
+
+    /// A replica that nobody hears: invited, joined, and given its vote.
+    pub fn seat(&mut self, name: &str) {
+        let token = self.invite(name, None);
+        let (token_id, secret) = (token.join.id, token.join.secret);
+        let host = host(SigningKey::from_seed([self.tokens; 32]).public(), name);
+        let joined = Command::JoinNode { token_id, secret, name: node_name(name), host };
+        let reply = self.consensus.apply(&joined);
+        assert!(matches!(reply, Reply::NodeJoined { .. }), "{reply:?}");
+        for _ in ["learner", "voter"] {
+            let steps = self.consensus.lock().state.members().steps();
+            let change = Command::ChangeNodes { change: steps[0].change.clone() };
+            assert_eq!(self.consensus.apply(&change), Reply::Done);
+        }
+        self.show_members();
+    }
+
+    /// As the node does after an entry.
+    pub fn show_members(&self) {
+        let view = MembersView::of(&self.consensus.lock().state);
+        self.members.send_replace(Arc::new(view));
+    }
+
     /// Registers an agent's key, without any RPC.
     pub fn register(&mut self, agent: &AgentName, key: PublicKey) {
         let token = self.token(None);
@@ -212,6 +270,14 @@ impl Bench {
         let reply = self.consensus.apply(&Command::Enrol { token_id, secret, agent, key });
         assert!(matches!(reply, Reply::Enrolled { .. }), "{reply:?}");
     }
+}
+
+fn node_name(name: &str) -> NodeName {
+    NodeName::parse(name).unwrap()
+}
+
+fn host(key: PublicKey, name: &str) -> NodeHost {
+    NodeHost { key, grpc: format!("{name}.test:7681"), peers: format!("{name}.test:7682") }
 }
 
 impl Gateway {

@@ -18,8 +18,12 @@ use tonic::{Status, Streaming};
 use wire::agent_gateway_client::AgentGatewayClient;
 use wire::agent_message::Message as Out;
 use wire::gateway_message::Message as In;
+use wire::node_gateway_client::NodeGatewayClient;
 use wire::operator_client::OperatorClient;
-use wire::{AgentMessage, Batch, GatewayMessage, Hello, PROTOCOL};
+use wire::{
+    AgentMessage, Batch, GatewayMessage, Hello, JoinNodeRequest, NodeToken, PROTOCOL,
+    node_possession_statement,
+};
 
 use super::bench::{Bench, Gateway};
 
@@ -163,6 +167,40 @@ pub async fn agents(gateway: &Gateway, tls: Arc<ClientConfig>) -> AgentGatewayCl
 
 pub async fn operators(gateway: &Gateway, tls: Arc<ClientConfig>) -> OperatorClient<Channel> {
     OperatorClient::new(channel(gateway, tls).await)
+}
+
+pub async fn nodes(gateway: &Gateway, tls: Arc<ClientConfig>) -> NodeGatewayClient<Channel> {
+    NodeGatewayClient::new(channel(gateway, tls).await)
+}
+
+/// A good request to join as `name`, on a machine of that name, by the key of this seed.
+pub fn join_request(token: &NodeToken, name: &str, seed: u8) -> JoinNodeRequest {
+    let csr = || {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let request = rcgen::CertificateParams::default().serialize_request(&key).unwrap();
+        request.der().to_vec().into()
+    };
+    let key = SigningKey::from_seed([seed; 32]);
+    let unsigned = JoinNodeRequest {
+        token_id: token.join.id.to_vec().into(),
+        token_secret: token.join.secret.to_vec().into(),
+        name: name.to_owned(),
+        log_id: token.log_id.to_vec().into(),
+        cosigner_key: key.public().0.to_vec().into(),
+        possession: Vec::new().into(),
+        peer_csr_der: csr(),
+        gateway_csr_der: csr(),
+        grpc: format!("{name}.test:7681"),
+        peers: format!("{name}.test:7682"),
+    };
+    signed_join(unsigned, &key)
+}
+
+/// The request as it is now, with the proof that this key made it.
+pub fn signed_join(mut request: JoinNodeRequest, key: &SigningKey) -> JoinNodeRequest {
+    let statement = node_possession_statement(&request);
+    request.possession = key.sign(&statement).0.to_vec().into();
+    request
 }
 
 /// A Connect stream on which the test says what it likes.

@@ -7,6 +7,8 @@
 mod batch;
 mod connect;
 mod enrol;
+mod join;
+mod members;
 mod operate;
 
 use std::path::{Path, PathBuf};
@@ -22,12 +24,16 @@ use tonic::{Code, Status};
 use wire::agent_message::Message as Out;
 use wire::gateway_message::Message as In;
 use wire::{
-    ApplyRequest, CreateTokenRequest, EnrolRequest, Ping, Refusal, RetireAgentRequest, SpecFile,
-    possession_statement,
+    ApplyRequest, CreateTokenRequest, EnrolRequest, InviteNodeRequest, JoinNodeRequest,
+    LeaveNodeRequest, ListMembersRequest, Ping, Refusal, RetireAgentRequest, SpecFile,
+    TransferLeaderRequest, possession_statement,
 };
 
 use super::bench::{Bench, Gateway};
-use super::client::{RawAgent, RawStream, agents, operator, operators, raw_batch, stranger};
+use super::client::{
+    RawAgent, RawStream, agents, join_request, nodes, operator, operators, raw_batch, signed_join,
+    stranger,
+};
 
 /// What a bad call may use. `agent` is registered as `web-1`.
 pub struct World {
@@ -111,6 +117,55 @@ cases! {
     "token-ttl-zero": operate::token_ttl_zero,
     "retire-unknown-agent": operate::retire_unknown_agent,
     "retire-busy": operate::retire_busy,
+    "join-wrong-cluster": join::wrong_cluster,
+    "join-key-short": join::key_short,
+    "join-possession-short": join::possession_short,
+    "join-node-name": join::node_name,
+    "join-possession-of-other-key": join::possession_of_other_key,
+    "join-possession-of-other-address": join::possession_of_other_address,
+    "join-certificate-request-damaged": join::request_damaged,
+    "join-address-without-port": join::address_without_port,
+    "join-address-too-long": join::address_too_long,
+    "join-token-id-short": join::token_id_short,
+    "join-token-secret-short": join::token_secret_short,
+    "join-token-unknown": join::token_unknown,
+    "join-token-wrong-secret": join::token_wrong_secret,
+    "join-token-expired": join::token_expired,
+    "join-token-for-other-node": join::token_for_other_node,
+    "join-token-spent": join::token_spent,
+    "join-key-of-another": join::key_of_another,
+    "join-address-of-another": join::address_of_another,
+    "join-member-gone": join::member_gone,
+    "join-version-too-low": join::version_too_low,
+    "join-peer-ca-missing": join::peer_ca_missing,
+    "join-no-leader": join::no_leader,
+    "join-diverged": join::diverged,
+    "invite-no-certificate": members::invite_no_certificate,
+    "invite-agent-certificate": members::invite_agent_certificate,
+    "invite-name": members::invite_name,
+    "invite-replaces-name": members::invite_replaces_name,
+    "invite-ttl-zero": members::invite_ttl_zero,
+    "invite-version-too-low": members::invite_version_too_low,
+    "invite-member-exists": members::invite_member_exists,
+    "invite-replaces-unknown": members::invite_replaces_unknown,
+    "invite-replaces-invited": members::invite_replaces_invited,
+    "invite-replaces-replaced": members::invite_replaces_replaced,
+    "invite-members-full": members::invite_members_full,
+    "invite-busy": members::invite_busy,
+    "leave-name": members::leave_name,
+    "leave-version-too-low": members::leave_version_too_low,
+    "leave-not-leader": members::leave_not_leader,
+    "leave-unknown": members::leave_unknown,
+    "leave-last-voter": members::leave_last_voter,
+    "leave-last-majority": members::leave_last_majority,
+    "transfer-version-too-low": members::transfer_version_too_low,
+    "transfer-unknown": members::transfer_unknown,
+    "transfer-not-a-voter": members::transfer_not_a_voter,
+    "transfer-not-leader": members::transfer_not_leader,
+    "transfer-not-taken": members::transfer_not_taken,
+    "members-version-too-low": members::list_version_too_low,
+    "members-not-leader": members::list_not_leader,
+    "members-diverged": members::list_diverged,
 }
 
 #[tokio::test]
