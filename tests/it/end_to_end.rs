@@ -8,10 +8,10 @@ use std::time::Duration;
 use proofmark_evidence::{Checkpoint, Origin, sha256};
 use proofmark_slo::ENROL_LEAD_MS;
 use proofmark_spec::Grid;
-use proofmark_tests::installation::{Agent, Installation, SETTLE, path};
+use proofmark_tests::installation::{Agent, Installation, SETTLE, free_addresses, path};
 use proofmark_tests::program::Program;
 use proofmark_tests::target::Target;
-use proofmark_tests::{api, program, wait};
+use proofmark_tests::{acks, api, program, wait};
 use serde_json::Value;
 
 const CHECKS: usize = 50;
@@ -109,8 +109,10 @@ fn a_second_signal_ends_the_drain() {
     installation.apply("checks.yaml", &specs(target.address()));
     let door = &installation.replicas[0].door;
     let config = installation.dir().join("impatient.yaml");
+    let [admin] = free_addresses();
     let text = format!(
-        "name: impatient\ndata_dir: {}\njoin_token: {}\naggregators: [\"{}\"]\n",
+        "name: impatient\ndata_dir: {}\njoin_token: {}\nadmin: \"{admin}\"\naggregators: \
+         [\"{}\"]\n",
         installation.dir().join("impatient").display(),
         installation.token("impatient"),
         door.address()
@@ -120,9 +122,11 @@ fn a_second_signal_ends_the_drain() {
     let args = ["agent", "run", "--config", path(&config)];
     let mut agent = Program::start(&args, installation.dir(), &log, "ready");
     wait_until_accepted(&installation, "impatient", 50);
-    // The agent stays connected and hears nothing: the checks of two seconds wait for their acks.
+    // The agent stays connected and hears nothing: what it seals from here on waits for its ack.
     installation.replicas[0].signal("STOP");
-    wait::let_pass(Duration::from_secs(2));
+    wait::until("results that wait for their acks", SETTLE, || {
+        (acks::waiting(admin)? >= CHECKS as u64).then_some(())
+    });
     agent.signal("TERM");
     agent.wait_for_line("draining");
     assert_eq!(agent.stop().code(), Some(75), "cut short, and said so");
