@@ -15,7 +15,7 @@ impl Caller {
         let token = self.invited("a4").await;
         let good = join_request(&token, "a4", 40);
         self.leave_and_transfer().await;
-        self.join_with(&good).await;
+        Box::pin(self.join_with(&good)).await;
         self.join_after(&good).await;
         self.leave_again(good).await;
     }
