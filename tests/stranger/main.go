@@ -2,15 +2,19 @@
 //
 // It knows the C2SP formats and nothing of Proofmark: it opens the checkpoint under the log key
 // that the policy names, counts the cosigners, then proves every leaf and every older checkpoint
-// from the tiles. Then it damages what it has just proven and expects to be refused.
+// from the tiles. The policy it begins with names nodes that are long gone: it follows each hand-over
+// from those it knows to those that came. Then it damages what it has just proven and expects to be
+// refused.
 //
-//	stranger DIR        DIR holds log/ (a copy of the evidence directory) and older/ (notes)
+//	stranger DIR        DIR holds log/ (a copy of the evidence directory), older/ (notes) and
+//	                    first-policy (whom the reader trusted first)
 package main
 
 import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -22,17 +26,19 @@ func main() {
 	}
 	dir := os.Args[1]
 	log := filepath.Join(dir, "log")
-	policy := readPolicy(filepath.Join(log, "policy"))
+	trusted := followHandOvers(readPolicy(filepath.Join(dir, "first-policy")), log)
+	policy := trusted.now()
 	text := read(filepath.Join(log, "checkpoint"))
 	tree, cosigners, err := policy.open(text)
 	must(err, "the checkpoint")
 	source := &tiles{dir: log}
 	hashes := tlog.TileHashReader(tree, source)
 	leaves := checkInclusion(log, tree, hashes)
-	older := checkConsistency(filepath.Join(dir, "older"), policy, tree, hashes)
-	refused := expectRefusals(text, policy, tree, source)
+	older := checkConsistency(filepath.Join(dir, "older"), trusted, tree, hashes)
+	refused := expectRefusals(text, policy, tree, source) + trusted.expectRefusals(text)
 	fmt.Printf("stranger: checkpoint of size %d opened as %s, cosigned by %d of %d\n",
 		tree.N, policy.log.Name(), cosigners, len(policy.witnesses))
+	fmt.Printf("stranger: %d hand-overs lead there from the first policy\n", len(trusted.handOvers))
 	fmt.Printf("stranger: %d inclusions and %d consistencies hold, %d damages refused\n",
 		leaves, older, refused)
 }
@@ -54,11 +60,13 @@ func checkInclusion(log string, tree tlog.Tree, hashes tlog.HashReader) int {
 }
 
 // Every older checkpoint is the beginning of this tree; one with another root is not.
-func checkConsistency(dir string, policy policy, tree tlog.Tree, hashes tlog.HashReader) int {
+func checkConsistency(dir string, trusted trust, tree tlog.Tree, hashes tlog.HashReader) int {
 	notes, err := os.ReadDir(dir)
 	must(err, dir)
 	for _, entry := range notes {
-		old, _, err := policy.open(read(filepath.Join(dir, entry.Name())))
+		size, err := strconv.ParseInt(entry.Name(), 10, 64)
+		must(err, "the size in the name of "+entry.Name())
+		old, _, err := trusted.at(size).open(read(filepath.Join(dir, entry.Name())))
 		must(err, entry.Name())
 		if old.N >= tree.N {
 			fail(fmt.Sprintf("%s: expected a size below %d, got %d", entry.Name(), tree.N, old.N))

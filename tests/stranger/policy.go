@@ -21,8 +21,12 @@ type policy struct {
 }
 
 func readPolicy(path string) policy {
+	return parsePolicy(string(read(path)))
+}
+
+func parsePolicy(text string) policy {
 	var trusted policy
-	for _, line := range strings.Split(string(read(path)), "\n") {
+	for _, line := range strings.Split(text, "\n") {
 		fields := strings.Fields(line)
 		switch {
 		case len(fields) >= 2 && fields[0] == "log":

@@ -1,8 +1,9 @@
 //! `sample-log DIR`: a small log for a stranger to check, by this build's own writer.
 //!
 //! DIR/log becomes an evidence directory of 700 leaves, DIR/older holds every checkpoint that was
-//! published on the way there, named by its size. Keys and times are fixed: the same build writes
-//! the same bytes.
+//! published on the way there, named by its size. On the way all three nodes are replaced, one after
+//! the other: DIR/first-policy names those of the beginning, none of whom signs at the end. Keys and
+//! times are fixed: the same build writes the same bytes.
 
 #![expect(clippy::print_stdout, reason = "a person or a CI log reads this")]
 
@@ -28,6 +29,8 @@ const RESULTS_PER_BATCH: u32 = 20;
 /// Published on the way: around one leaf, one bundle and two, where narrow tiles become full ones.
 const SIZES: [u64; 8] = [1, 2, 255, 256, 257, 300, 512, 513];
 const SIZE_AT_END: u64 = 700;
+/// At these sizes a node is replaced: two leaves, then a checkpoint that hands over.
+const REPLACED_AT: [u64; 3] = [400, 520, 600];
 
 type Done<T> = Result<T, Box<dyn Error>>;
 
@@ -40,6 +43,9 @@ fn main() -> Done<()> {
         if log.writer.size() == SIZE_AT_END {
             break;
         }
+        if REPLACED_AT.contains(&log.writer.size()) {
+            log.replace_oldest_node()?;
+        }
         log.append_batch(&mut agents[turn])?;
     }
     println!("sample-log: {} leaves in {}", log.writer.size(), dir.display());
@@ -51,7 +57,9 @@ struct SampleLog {
     writer: LogWriter,
     origin: Origin,
     key: SigningKey,
+    /// By name, which is by age: those that cosign now.
     nodes: Vec<(String, SigningKey)>,
+    nodes_ever: u8,
     older: PathBuf,
 }
 
@@ -67,13 +75,13 @@ impl SampleLog {
     fn create(dir: &Path) -> Done<SampleLog> {
         let origin = Origin::parse(ORIGIN)?;
         let key = SigningKey::from_seed([100; 32]);
-        let node = |id: u8| (format!("{ORIGIN}/n{id}"), SigningKey::from_seed([100 + id; 32]));
         let nodes: Vec<_> = (1..=3).map(node).collect();
         let policy = Policy::for_nodes(&origin, &key.public(), &public(&nodes))?;
         let older = dir.join("older");
         fs::create_dir_all(&older)?;
+        fs::write(dir.join("first-policy"), policy.to_text())?;
         let writer = LogWriter::create(&dir.join("log"), &origin, &policy.to_text())?;
-        Ok(SampleLog { writer, origin, key, nodes, older })
+        Ok(SampleLog { writer, origin, key, nodes, nodes_ever: 3, older })
     }
 
     /// What every log begins with: its keys, its agents, its specs.
@@ -103,6 +111,24 @@ impl SampleLog {
         let change = KeyChange { log_id, key_id, at_ms: self.now_ms(), change };
         let leaf = Leaf::seal(LeafKind::KeyChange, &change.encode(), &self.key)?;
         self.append(&leaf, &[])
+    }
+
+    /// A new node comes, the oldest one goes; the nodes before and after vouch for the checkpoint.
+    fn replace_oldest_node(&mut self) -> Done<()> {
+        self.nodes_ever += 1;
+        let (node, key) = node(self.nodes_ever);
+        let joins = KeyChangeKind::NodeJoin { node: node.clone(), key: key.public() };
+        self.append_key_change(joins)?;
+        self.append_key_change(KeyChangeKind::NodeLeave { node: self.nodes[0].0.clone() })?;
+        self.writer.sync()?;
+        self.nodes.push((node, key));
+        let (size, note) = (self.writer.size(), self.signed_note(self.writer.size()));
+        self.nodes.remove(0);
+        let nodes = public(&self.nodes);
+        let policy = Policy::for_nodes(&self.origin, &self.key.public(), &nodes)?;
+        self.writer.publish_transition(&note, &policy.to_text())?;
+        fs::write(self.older.join(size.to_string()), note)?;
+        Ok(())
     }
 
     fn append_batch(&mut self, agent: &mut Agent) -> Done<()> {
@@ -185,6 +211,10 @@ fn result(position: u32) -> CheckResult {
     result.duration_us = 12_000 + u64::from(position);
     result.measure(MeasurementKind::ConnectUs, 4_000);
     result
+}
+
+fn node(id: u8) -> (String, SigningKey) {
+    (format!("{ORIGIN}/n{id}"), SigningKey::from_seed([100 + id; 32]))
 }
 
 fn public(nodes: &[(String, SigningKey)]) -> Vec<(String, PublicKey)> {
