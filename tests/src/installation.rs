@@ -122,8 +122,7 @@ impl Installation {
         self.leader();
     }
 
-    /// Makes every replica's directory.
-    pub fn init(&self) {
+    fn init(&self) {
         for replica in &self.replicas {
             std::fs::write(&replica.config, self.replica_config(replica)).expect("config written");
         }

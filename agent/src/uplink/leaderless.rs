@@ -1,5 +1,5 @@
-//! How long an aggregator is put up with that cannot decide, while another might: it is cut off from
-//! its leader, or behind.
+//! How long an aggregator is put up with that cannot decide, while another might: it is cut off
+//! from its leader, or behind.
 
 use crate::limits::UPLINK_LEADERLESS_MS_MAX;
 

@@ -33,7 +33,7 @@ const LOOKS: u64 = 6;
 fn newer_commands_wait_until_every_replica_knows_them() {
     let mut installation =
         Installation::plan(std::iter::repeat_with(Seat::loopback).take(3).collect());
-    installation.init();
+    installation.lay_out();
     (0..2).for_each(|at| installation.start_replica(at));
     installation.leader();
     is_refused_everywhere(&installation);

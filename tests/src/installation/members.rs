@@ -12,6 +12,11 @@ impl Installation {
         id - 1
     }
 
+    /// Makes every replica's directory and starts none.
+    pub fn lay_out(&self) {
+        self.init();
+    }
+
     /// Runs `aggregator <words>` with the first replica's operator credential.
     pub fn members_verb(&self, words: &[&str]) -> String {
         let data = path(&self.replicas[0].data);
