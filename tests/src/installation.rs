@@ -20,7 +20,7 @@ const PORT_FIRST: u16 = 12_000;
 const PORTS: u32 = 20_000;
 
 /// How long a group may take to elect, to converge, to publish.
-pub const SETTLE: Duration = Duration::from_secs(60);
+pub const SETTLE: Duration = Duration::from_secs(180);
 
 /// Where a replica of an installation lives.
 pub struct Seat {
@@ -252,19 +252,22 @@ impl Installation {
 
     /// Waits until every replica has published every leaf, all the same, and answers the roots.
     pub fn settled_roots(&self) -> Vec<String> {
-        wait::until("every leaf proven on every replica", SETTLE, || {
-            let mut seen = Vec::new();
-            for replica in &self.replicas {
-                let health = api::json(replica.http, "/api/v1/health")?;
-                let checkpoint = api::json(replica.http, "/api/v1/checkpoint")?;
-                let whole = health["log_size"] == health["published_size"]
-                    && checkpoint["size"] == health["log_size"];
-                whole.then_some(())?;
-                seen.push((checkpoint["size"].clone(), checkpoint["root"].clone()));
-            }
-            let equal = seen.windows(2).all(|pair| pair[0] == pair[1]);
-            equal.then(|| seen.iter().map(|(_, root)| root.to_string()).collect())
-        })
+        let settled = wait::hoped("every leaf proven on every replica", SETTLE, || {
+            let seen: Option<Vec<_>> = self.replicas.iter().map(Replica::proven).collect();
+            seen.filter(|seen| seen.windows(2).all(|pair| pair[0] == pair[1]))
+        });
+        let seen =
+            settled.unwrap_or_else(|why| panic!("{why}\n{}\n{}", self.healths(), self.logs()));
+        seen.iter().map(|(_, root)| root.to_string()).collect()
+    }
+
+    /// What every replica says of itself, for a failing test's message.
+    fn healths(&self) -> String {
+        let health = |replica: &Replica| {
+            let health = api::json(replica.http, "/api/v1/health").unwrap_or_default();
+            format!("{}: {health}\n", replica.name)
+        };
+        self.replicas.iter().map(health).collect()
     }
 
     /// What every program logged, for a failing test's message.
@@ -293,6 +296,15 @@ impl Replica {
         let told = seat.told.unwrap_or([door.address(), peers]);
         let launch = seat.launch;
         Replica { name, http, grpc, door, peers, told, launch, config, data, running: None }
+    }
+
+    /// Size and root of its checkpoint, when that covers every leaf it has.
+    fn proven(&self) -> Option<(Value, Value)> {
+        let health = api::json(self.http, "/api/v1/health")?;
+        let checkpoint = api::json(self.http, "/api/v1/checkpoint")?;
+        let is_whole = health["log_size"] == health["published_size"]
+            && checkpoint["size"] == health["log_size"];
+        is_whole.then(|| (checkpoint["size"].clone(), checkpoint["root"].clone()))
     }
 
     /// Where the other replicas connect.

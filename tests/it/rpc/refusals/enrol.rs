@@ -103,8 +103,10 @@ pub(super) async fn request_damaged(world: &mut World) -> String {
 
 pub(super) async fn no_leader(world: &mut World) -> String {
     let request = good(world);
-    world.bench.consensus.script(ProposalOutcome::NotLeader { leader: None });
-    ask(world, request).await
+    world.bench.consensus.set_leaderless(true);
+    let told = ask(world, request).await;
+    world.bench.consensus.set_leaderless(false);
+    told
 }
 
 pub(super) async fn diverged(world: &mut World) -> String {
