@@ -26,6 +26,13 @@ pub const TABLES_SAVE_COST_TIMES: u64 = 20;
 /// applies stays bounded.
 pub const TABLES_SAVE_PAUSE_MS_MAX: u64 = 60_000;
 
+/// Batches that the index of results keeps in memory (some 64 bytes each); with so many they are
+/// written to the tables without waiting for the next save.
+pub const INDEX_NEWEST_MAX: usize = 65_536;
+
+/// Batches in one row of the index (some 8 bytes each); further ones begin the next row.
+pub const INDEX_ROW_BATCHES_MAX: usize = 1_024;
+
 /// The views are not made again before this many times what they took: those of a large fleet are
 /// some seconds old rather than a burden. Each says as of when.
 pub const VIEWS_COST_TIMES: u64 = 50;

@@ -11,7 +11,7 @@ use crate::name::{AgentName, CheckName, ResultId};
 
 /// Says who speaks, which results follow (`seq_first` to `seq_end`), and what they must hash to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BatchHeader {
+pub struct BatchHeader<C = CheckRef> {
     pub log_id: Hash,
     pub key_id: KeyId,
     pub agent: AgentName,
@@ -23,7 +23,7 @@ pub struct BatchHeader {
     /// Unix time that results' offsets count from.
     pub base_time_ms: u64,
     /// What results' check indexes point into; each (check, revision) once.
-    pub checks: Vec<CheckRef>,
+    pub checks: Vec<C>,
     pub coverage: Coverage,
     /// Header hash of the agent's previous batch in this epoch; ZERO in the first.
     pub previous: Hash,
@@ -62,6 +62,18 @@ impl BatchSpan {
     }
 }
 
+/// A header whose check table points into the bytes it was read from.
+pub type HeaderView<'a> = BatchHeader<CheckView<'a>>;
+
+/// A row of the check table, where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckView<'a> {
+    /// A valid [`CheckName`].
+    pub check: &'a str,
+    pub spec_revision: u64,
+    pub target: &'a str,
+}
+
 /// A check as it was when it ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckRef {
@@ -78,7 +90,7 @@ pub struct Seen {
     pub root: Hash,
 }
 
-impl BatchHeader {
+impl<C> BatchHeader<C> {
     /// One past the last result's number.
     pub fn seq_end(&self) -> u64 {
         self.seq_first.saturating_add(self.count.into())
@@ -89,7 +101,9 @@ impl BatchHeader {
         let seq = self.seq_first.saturating_add(position.into());
         ResultId { agent: self.agent.clone(), epoch: self.epoch, seq }
     }
+}
 
+impl BatchHeader {
     /// The bytes to sign. `decode` refuses them when a field is beyond its bound.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = header::start(self.log_id, self.key_id);
@@ -108,6 +122,32 @@ impl BatchHeader {
     }
 
     pub fn decode(bytes: &[u8]) -> Result<BatchHeader, DecodeFault> {
+        HeaderView::read(bytes).map(HeaderView::to_header)
+    }
+}
+
+impl<'a> HeaderView<'a> {
+    /// A copy that needs no bytes.
+    pub fn to_header(self) -> BatchHeader {
+        BatchHeader {
+            log_id: self.log_id,
+            key_id: self.key_id,
+            agent: self.agent,
+            epoch: self.epoch,
+            seq_first: self.seq_first,
+            count: self.count,
+            base_time_ms: self.base_time_ms,
+            checks: self.checks.iter().map(CheckView::to_ref).collect(),
+            coverage: self.coverage,
+            previous: self.previous,
+            results_root: self.results_root,
+            payload: self.payload,
+            seen: self.seen,
+        }
+    }
+
+    /// As [`BatchHeader::decode`].
+    pub fn read(bytes: &'a [u8]) -> Result<HeaderView<'a>, DecodeFault> {
         let mut reader = ByteReader::new(bytes);
         let (log_id, key_id) = header::read_start(&mut reader)?;
         let agent = AgentName::read(&mut reader, "agent")?;
@@ -144,13 +184,21 @@ impl CheckRef {
     fn write(&self, writer: &mut ByteWriter) {
         writer.text(self.check.as_str()).varint(self.spec_revision).text(&self.target);
     }
+}
 
-    fn read(reader: &mut ByteReader<'_>) -> Result<CheckRef, DecodeFault> {
-        Ok(CheckRef {
-            check: CheckName::read(reader, "check")?,
+impl<'a> CheckView<'a> {
+    fn read(reader: &mut ByteReader<'a>) -> Result<CheckView<'a>, DecodeFault> {
+        Ok(CheckView {
+            check: CheckName::read_text(reader, "check")?,
             spec_revision: reader.varint("spec revision")?,
-            target: reader.line("target", TARGET_BYTES_MAX)?.to_owned(),
+            target: reader.line("target", TARGET_BYTES_MAX)?,
         })
+    }
+
+    /// A copy that needs no header.
+    pub fn to_ref(&self) -> CheckRef {
+        let check = CheckName::parse(self.check).expect("it was read as a name");
+        CheckRef { check, spec_revision: self.spec_revision, target: self.target.to_owned() }
     }
 }
 
@@ -162,13 +210,13 @@ fn read_sequence(reader: &mut ByteReader<'_>) -> Result<(u64, u32), DecodeFault>
     Ok((seq_first, count))
 }
 
-fn read_checks(reader: &mut ByteReader<'_>) -> Result<Vec<CheckRef>, DecodeFault> {
+fn read_checks<'a>(reader: &mut ByteReader<'a>) -> Result<Vec<CheckView<'a>>, DecodeFault> {
     let what = "check table";
     let count = reader.count(what, CHECKS_COUNT_MAX, 4)?;
     if count == 0 {
         return Err(DecodeFault::Rule { what, rule: "expected at least one row" });
     }
-    let rows = (0..count).map(|_| CheckRef::read(reader));
+    let rows = (0..count).map(|_| CheckView::read(reader));
     let checks = rows.collect::<Result<Vec<_>, _>>()?;
     match twice(&checks) {
         None => Ok(checks),
@@ -180,13 +228,14 @@ fn read_checks(reader: &mut ByteReader<'_>) -> Result<Vec<CheckRef>, DecodeFault
 }
 
 /// A row that is in the table more than once.
-fn twice(checks: &[CheckRef]) -> Option<&CheckRef> {
-    let compare = |a: &&CheckRef, b: &&CheckRef| {
-        a.check.cmp(&b.check).then(a.spec_revision.cmp(&b.spec_revision))
-    };
-    let mut sorted: Vec<&CheckRef> = checks.iter().collect();
-    sorted.sort_unstable_by(compare);
-    sorted.windows(2).find(|pair| compare(&pair[0], &pair[1]).is_eq()).map(|pair| pair[0])
+fn twice<'a>(checks: &[CheckView<'a>]) -> Option<CheckView<'a>> {
+    let key = |row: &CheckView<'a>| (row.check, row.spec_revision);
+    if checks.is_sorted_by(|a, b| key(a) < key(b)) {
+        return None; // as batchers write it, mostly
+    }
+    let mut sorted = checks.to_vec();
+    sorted.sort_unstable_by_key(key);
+    sorted.windows(2).find(|pair| key(&pair[0]) == key(&pair[1])).map(|pair| pair[0])
 }
 
 fn read_seen(reader: &mut ByteReader<'_>) -> Result<Option<Seen>, DecodeFault> {

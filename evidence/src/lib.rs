@@ -50,7 +50,7 @@ mod verify;
 #[cfg(test)]
 mod sample;
 
-pub use batch::{BatchHeader, BatchSpan, CheckRef, Seen};
+pub use batch::{BatchHeader, BatchSpan, CheckRef, CheckView, HeaderView, Seen};
 pub use bytes::{ByteReader, ByteWriter, DecodeFault};
 pub use checkpoint::{Checkpoint, CheckpointFault, SignedCheckpoint, log_signature_line};
 pub use cosignature::{Cosignature, cosign};

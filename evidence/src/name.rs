@@ -1,5 +1,6 @@
 //! Names: of agents, checks, logs and results. A name that exists is a valid one.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -56,8 +57,26 @@ macro_rules! name_type {
                 reader: &mut ByteReader<'_>,
                 what: &'static str,
             ) -> Result<$name, DecodeFault> {
+                $name::read_text(reader, what).map(|text| $name(text.into()))
+            }
+
+            /// The text of such a name, where it lies.
+            pub(crate) fn read_text<'a>(
+                reader: &mut ByteReader<'a>,
+                what: &'static str,
+            ) -> Result<&'a str, DecodeFault> {
                 let text = reader.line(what, $bytes_max)?;
-                $name::parse(text).map_err(|fault| DecodeFault::Name { what, fault })
+                if $is_valid(text) {
+                    return Ok(text);
+                }
+                let fault = NameError::$fault { got: shorten(text) };
+                Err(DecodeFault::Name { what, fault })
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
             }
         }
 

@@ -8,9 +8,9 @@
 //! besides, which costs two hashes for each. The digest is over the same bytes: who reads a payload
 //! that was proven once, on this machine or another, knows by the digest alone that it is the one.
 
-use crate::batch::{BatchHeader, CheckRef};
+use crate::batch::{CheckView, HeaderView};
 use crate::bytes::{ByteReader, DecodeFault};
-use crate::header::Header;
+use crate::leaf::{LeafFault, LeafKind};
 use crate::limits::{DETAIL_BYTES_MAX, RESULT_BYTES_MAX};
 use crate::measurement::{Measurement, MeasurementKind};
 use crate::merkle::results_root;
@@ -108,23 +108,27 @@ fn read_detail<'a>(reader: &mut ByteReader<'a>, outcome: Outcome) -> Result<&'a 
 /// within the header's table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchView<'a> {
-    pub header: BatchHeader,
+    pub header: HeaderView<'a>,
     pub results: Vec<ResultView<'a>>,
 }
 
 /// A sealed batch whose header is read and whose results are not: the header alone says whether
 /// they are worth it.
 pub struct BatchReader<'a> {
-    header: BatchHeader,
+    header: HeaderView<'a>,
     payload: &'a [u8],
 }
 
 impl SealedBatch {
     /// Reads the header. Does not check the signature: see `Leaf::verify`.
     pub fn reader(&self) -> Result<BatchReader<'_>, BatchFault> {
-        match self.leaf.header()? {
-            Header::Batch(header) => Ok(BatchReader { header, payload: &self.payload }),
-            _ => Err(BatchFault::Kind { got: self.leaf.kind() }),
+        match self.leaf.kind() {
+            kind @ LeafKind::Batch => {
+                let header = HeaderView::read(self.leaf.header_bytes());
+                let header = header.map_err(|fault| LeafFault::Header { kind, fault })?;
+                Ok(BatchReader { header, payload: &self.payload })
+            }
+            got => Err(BatchFault::Kind { got }),
         }
     }
 
@@ -136,12 +140,13 @@ impl SealedBatch {
     /// As [`BatchReader::prove`], with copies of the results.
     pub fn open(&self) -> Result<OpenBatch, BatchFault> {
         let BatchView { header, results } = self.reader()?.prove()?;
-        Ok(OpenBatch { header, results: results.iter().map(ResultView::to_result).collect() })
+        let results = results.iter().map(ResultView::to_result).collect();
+        Ok(OpenBatch { header: header.to_header(), results })
     }
 }
 
 impl<'a> BatchReader<'a> {
-    pub fn header(&self) -> &BatchHeader {
+    pub fn header(&self) -> &HeaderView<'a> {
         &self.header
     }
 
@@ -194,10 +199,10 @@ pub(crate) fn read_result(
     Ok(result)
 }
 
-impl BatchView<'_> {
+impl<'a> BatchView<'a> {
     /// The check of one of this batch's own results. Panics on another batch's result whose index
     /// is beyond this table.
-    pub fn check(&self, result: &ResultView<'_>) -> &CheckRef {
+    pub fn check(&self, result: &ResultView<'_>) -> &CheckView<'a> {
         &self.header.checks[usize::from(result.check_index)]
     }
 

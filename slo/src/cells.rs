@@ -23,7 +23,7 @@ pub(crate) struct Objectives<'a> {
 
 impl Objectives<'_> {
     /// Counts runs of one series, all before `as_of`, each in the cell of its instant.
-    pub(crate) fn enter(&mut self, check: &CheckName, agent: &AgentName, runs: &[HeardRun]) {
+    pub(crate) fn enter(&mut self, check: &str, agent: &AgentName, runs: &[HeardRun]) {
         let as_of_ms = self.as_of_ms;
         self.of_series(check, agent, |generation| {
             let kept_from_ms = generation.kept_from_ms(as_of_ms);
@@ -43,7 +43,7 @@ impl Objectives<'_> {
     /// it only what is kept is looked at, however much was told.
     pub(crate) fn blame(
         &mut self,
-        check: &CheckName,
+        check: &str,
         agent: &AgentName,
         assignments: &Assignments,
         told: Told,
@@ -65,7 +65,7 @@ impl Objectives<'_> {
     /// Removes a cause: its run was heard of after all.
     pub(crate) fn take_back(
         &mut self,
-        check: &CheckName,
+        check: &str,
         agent: &AgentName,
         at_ms: u64,
         reason: UnknownReason,
@@ -80,7 +80,7 @@ impl Objectives<'_> {
 
     fn of_series(
         &mut self,
-        check: &CheckName,
+        check: &str,
         agent: &AgentName,
         mut write: impl FnMut(&mut Generation),
     ) {

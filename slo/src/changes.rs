@@ -60,7 +60,7 @@ impl Ledger {
         let before = std::mem::replace(&mut self.fleet.checks, named.collect());
         let names: BTreeSet<_> = before.keys().chain(self.fleet.checks.keys()).collect();
         let changed =
-            names.into_iter().filter(|name| before.get(name) != self.fleet.checks.get(name));
+            names.into_iter().filter(|name| before.get(*name) != self.fleet.checks.get(*name));
         self.touched.extend(changed.cloned().map(RowKey::Check));
     }
 

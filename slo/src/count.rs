@@ -4,7 +4,7 @@
 //! of results, and a series is found by two names. Within a series the order is that of the
 //! sequence numbers, which is all that `series.rs` relies on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proofmark_evidence::{
     AgentName, BatchView, CheckName, CheckResult, MeasurementKind, OpenBatch, Outcome, ResultView,
@@ -77,7 +77,9 @@ impl Ledger {
     /// future; admission sees to both. What the first is needed for is told in `series.rs`.
     pub fn count(&mut self, run: &Run<'_>) -> Counted {
         let mut entering = Vec::new();
-        let mut counting = self.counting(run.check, run.agent, &mut entering);
+        let (mut checks, mut counters) = self.of_agent(run.agent);
+        let series = checks.as_deref_mut().and_then(|checks| checks.get_mut(run.check));
+        let mut counting = counters.counting(run.check.as_str(), series, &mut entering);
         let heard = HeardRun {
             scheduled_at_ms: run.scheduled_at_ms,
             outcome: run.outcome,
@@ -91,8 +93,10 @@ impl Ledger {
     /// Counts every result of a batch: the same as [`Ledger::count`] for each, in their order.
     pub fn count_batch(&mut self, batch: &BatchView<'_>) {
         let mut entering = Vec::new();
+        let (mut checks, mut counters) = self.of_agent(&batch.header.agent);
         for (check, positions) in ByCheck::of(batch).groups(batch) {
-            let mut counting = self.counting(check, &batch.header.agent, &mut entering);
+            let series = checks.as_deref_mut().and_then(|checks| checks.get_mut(check));
+            let mut counting = counters.counting(check, series, &mut entering);
             for position in positions {
                 let result = &batch.results[usize::from(*position)];
                 counting.count(heard(batch, result), runs_missed_by(result));
@@ -101,26 +105,38 @@ impl Ledger {
         }
     }
 
-    fn counting<'a>(
+    /// The series of one agent, and all that its runs are counted in.
+    fn of_agent<'a>(
         &'a mut self,
-        check: &'a CheckName,
         agent: &'a AgentName,
-        entering: &'a mut Vec<HeardRun>,
-    ) -> Counting<'a> {
+    ) -> (Option<&'a mut BTreeMap<CheckName, Series>>, Counters<'a>) {
         let Ledger {
             series, objectives, readers, as_of_ms, kept_from_ms, ignored, touched, ..
         } = self;
-        Counting {
-            check,
-            agent,
-            series: series.get_mut(agent).and_then(|checks| checks.get_mut(check)),
-            is_looked_at: readers.contains_key(check),
-            objectives: Objectives { by_slo: objectives, readers, as_of_ms: *as_of_ms },
-            kept_from_ms: *kept_from_ms,
-            entering,
-            ignored,
-            touched,
-        }
+        let objectives = Objectives { by_slo: objectives, readers, as_of_ms: *as_of_ms };
+        let kept_from_ms = *kept_from_ms;
+        (series.get_mut(agent), Counters { agent, objectives, kept_from_ms, ignored, touched })
+    }
+}
+
+/// What runs of one agent are counted in, besides its series.
+struct Counters<'a> {
+    agent: &'a AgentName,
+    objectives: Objectives<'a>,
+    kept_from_ms: u64,
+    ignored: &'a mut Ignored,
+    touched: &'a mut BTreeSet<RowKey>,
+}
+
+impl<'l> Counters<'l> {
+    fn counting<'a>(
+        &'a mut self,
+        check: &'a str,
+        series: Option<&'a mut Series>,
+        entering: &'a mut Vec<HeardRun>,
+    ) -> Counting<'a, 'l> {
+        let is_looked_at = self.objectives.readers.contains_key(check);
+        Counting { check, series, is_looked_at, entering, counters: self }
     }
 }
 
@@ -145,20 +161,16 @@ fn runs_missed(besides: Option<i64>) -> u64 {
 }
 
 /// One series while runs of it are counted.
-struct Counting<'a> {
-    check: &'a CheckName,
-    agent: &'a AgentName,
+struct Counting<'a, 'l> {
+    check: &'a str,
     series: Option<&'a mut Series>,
     is_looked_at: bool,
-    objectives: Objectives<'a>,
-    kept_from_ms: u64,
     /// Heard, and to be written into the cells.
     entering: &'a mut Vec<HeardRun>,
-    ignored: &'a mut Ignored,
-    touched: &'a mut BTreeSet<RowKey>,
+    counters: &'a mut Counters<'l>,
 }
 
-impl Counting<'_> {
+impl Counting<'_, '_> {
     fn count(&mut self, run: HeardRun, runs_missed: u64) -> Counted {
         let own = self.hear(run);
         let told = self.tell(run, runs_missed);
@@ -166,27 +178,32 @@ impl Counting<'_> {
             Ok(()) => Counted::Counted,
             Err(_) if told => Counted::Counted,
             Err(reason) => {
-                self.touched.insert(RowKey::Meta);
-                self.ignored.add(reason);
+                self.counters.touched.insert(RowKey::Meta);
+                self.counters.ignored.add(reason);
                 reason
             }
         }
     }
 
     fn hear(&mut self, run: HeardRun) -> Result<(), Counted> {
-        if run.scheduled_at_ms < self.kept_from_ms {
+        if run.scheduled_at_ms < self.counters.kept_from_ms {
             return Err(Counted::TooOld);
         }
         let series = self.series.as_deref_mut().ok_or(Counted::NotAssigned)?;
         let void = series.hear(run)?;
-        if self.is_looked_at && run.scheduled_at_ms >= self.objectives.as_of_ms {
+        if self.is_looked_at && run.scheduled_at_ms >= self.counters.objectives.as_of_ms {
             series.waiting.push(run);
         } else if self.is_looked_at {
             self.entering.push(run);
         }
         if let Some(reason) = void {
             self.enter();
-            self.objectives.take_back(self.check, self.agent, run.scheduled_at_ms, reason);
+            self.counters.objectives.take_back(
+                self.check,
+                self.counters.agent,
+                run.scheduled_at_ms,
+                reason,
+            );
         }
         Ok(())
     }
@@ -195,14 +212,19 @@ impl Counting<'_> {
     fn tell(&mut self, run: HeardRun, runs_missed: u64) -> bool {
         let Outcome::Unknown(reason) = run.outcome else { return false };
         let Some(series) = self.series.as_deref_mut() else { return false };
-        let as_of_ms = self.objectives.as_of_ms;
+        let as_of_ms = self.counters.objectives.as_of_ms;
         let missed = series.missed(run.scheduled_at_ms, runs_missed, reason);
-        let kept = missed.and_then(|missed| missed.split_at(self.kept_from_ms).1);
+        let kept = missed.and_then(|missed| missed.split_at(self.counters.kept_from_ms).1);
         if !kept.is_some_and(|kept| series.tell(kept, as_of_ms)) {
             return false;
         }
         for told in series.take_told(as_of_ms) {
-            self.objectives.blame(self.check, self.agent, &series.assignments, told);
+            self.counters.objectives.blame(
+                self.check,
+                self.counters.agent,
+                &series.assignments,
+                told,
+            );
         }
         self.enter();
         true
@@ -211,7 +233,7 @@ impl Counting<'_> {
     /// Writes what was heard into the cells.
     fn enter(&mut self) {
         if !self.entering.is_empty() {
-            self.objectives.enter(self.check, self.agent, self.entering);
+            self.counters.objectives.enter(self.check, self.counters.agent, self.entering);
             self.entering.clear();
         }
     }
@@ -230,13 +252,13 @@ impl ByCheck {
         let checks = &batch.header.checks;
         let mut rows: Vec<u16> = (0..).take(checks.len()).collect();
         // By name: that is how the ledger's series lie too.
-        rows.sort_unstable_by_key(|row| &checks[usize::from(*row)].check);
+        rows.sort_unstable_by_key(|row| checks[usize::from(*row)].check);
         // One check may have several rows, one for each revision it ran at.
         let mut group_of = vec![0; checks.len()];
         let mut ends: Vec<(u16, usize)> = Vec::with_capacity(rows.len());
         for row in rows {
-            let check = &checks[usize::from(row)].check;
-            if ends.last().is_none_or(|(last, _)| checks[usize::from(*last)].check != *check) {
+            let check = checks[usize::from(row)].check;
+            if ends.last().is_none_or(|(last, _)| checks[usize::from(*last)].check != check) {
                 ends.push((row, 0));
             }
             group_of[usize::from(row)] = ends.len() - 1;
@@ -247,12 +269,12 @@ impl ByCheck {
     fn groups<'a>(
         &'a self,
         batch: &'a BatchView<'_>,
-    ) -> impl Iterator<Item = (&'a CheckName, &'a [u16])> {
+    ) -> impl Iterator<Item = (&'a str, &'a [u16])> {
         let mut start = 0;
         self.ends.iter().map(move |(row, end)| {
             let positions = &self.positions[start..*end];
             start = *end;
-            (&batch.header.checks[usize::from(*row)].check, positions)
+            (batch.header.checks[usize::from(*row)].check, positions)
         })
     }
 }

@@ -130,7 +130,7 @@ impl Ledger {
                         }
                     }
                 }
-                objectives.enter(check, agent, &due);
+                objectives.enter(check.as_str(), agent, &due);
                 due.clear();
             }
         }
@@ -143,7 +143,7 @@ impl Ledger {
         for (agent, checks) in series {
             for (check, series) in checks {
                 for told in series.take_told(*as_of_ms) {
-                    objectives.blame(check, agent, &series.assignments, told);
+                    objectives.blame(check.as_str(), agent, &series.assignments, told);
                 }
             }
         }

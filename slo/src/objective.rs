@@ -64,8 +64,9 @@ impl Rule {
         })
     }
 
-    pub fn selects(&self, check: &CheckName, agent: &AgentName) -> bool {
-        self.checks.binary_search(check).is_ok() && self.selects_agent(agent)
+    pub fn selects(&self, check: &str, agent: &AgentName) -> bool {
+        self.checks.binary_search_by(|one| one.as_str().cmp(check)).is_ok()
+            && self.selects_agent(agent)
     }
 
     pub fn selects_agent(&self, agent: &AgentName) -> bool {

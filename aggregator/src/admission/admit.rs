@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use proofmark_evidence::{
-    AgentName, BatchFault, BatchHeader, BatchView, Hash, KeyId, Leaf, LeafFault, PublicKey,
+    AgentName, BatchFault, BatchView, Hash, HeaderView, KeyId, Leaf, LeafFault, PublicKey,
     SealedBatch,
 };
 
@@ -97,7 +97,7 @@ fn check_size(payload: &[u8]) -> Result<(), AdmissionFault> {
 
 /// For this log, by this connection's agent, with its key, in its present life.
 fn check_names(
-    header: &BatchHeader,
+    header: &HeaderView<'_>,
     agent: &AgentName,
     standing: &Standing,
     log_id: Hash,

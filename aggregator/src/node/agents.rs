@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use proofmark_evidence::AgentName;
+use proofmark_evidence::{AgentName, BatchSpan};
 
 use crate::admission::Standing;
 use crate::command::Command;
@@ -55,10 +55,7 @@ impl SharedAgents {
 
 fn agent_of(command: &Command) -> Option<AgentName> {
     match command {
-        Command::Admit { leaf, .. } => match leaf.header() {
-            Ok(proofmark_evidence::Header::Batch(header)) => Some(header.agent),
-            _ => None,
-        },
+        Command::Admit { leaf, .. } => BatchSpan::of(leaf).map(|batch| batch.agent),
         Command::Enrol { agent, .. } | Command::Retire { agent } => Some(agent.clone()),
         _ => None,
     }

@@ -64,7 +64,7 @@ impl Agents {
     }
 
     /// Whether a batch is the next one, a known one, or to be refused. Changes nothing.
-    pub(super) fn judge(&self, header: &BatchHeader, hash: Hash) -> Result<Verdict, Refusal> {
+    pub(super) fn judge<C>(&self, header: &BatchHeader<C>, hash: Hash) -> Result<Verdict, Refusal> {
         let name = || header.agent.clone();
         let agent =
             self.get(&header.agent).ok_or_else(|| Refusal::UnknownAgent { agent: name() })?;
@@ -166,7 +166,7 @@ impl Agent {
         self.key.key_id()
     }
 
-    fn judge_sequence(&self, header: &BatchHeader, hash: Hash) -> Result<Verdict, Refusal> {
+    fn judge_sequence<C>(&self, header: &BatchHeader<C>, hash: Hash) -> Result<Verdict, Refusal> {
         let (expected, got) = (self.next_seq, header.seq_first);
         if got < expected {
             return self.recent.judge_known(header.seq_first, header.seq_end(), hash);

@@ -2,8 +2,8 @@
 
 use proofmark_evidence::limits::{DETAIL_BYTES_MAX, LABEL_BYTES_MAX, TARGET_BYTES_MAX};
 use proofmark_evidence::{
-    BatchView, ByteReader, ByteWriter, CheckName, DecodeFault, FailReason, Outcome, ResultId,
-    ResultView,
+    BatchView, ByteReader, ByteWriter, CheckName, CheckRef, DecodeFault, FailReason, Outcome,
+    ResultId, ResultView,
 };
 
 use super::row::{Row, Table};
@@ -81,11 +81,11 @@ fn failure_of(
     reason: FailReason,
     leaf_index: u64,
 ) -> Failure {
-    let check = batch.check(result);
+    let CheckRef { check, target, .. } = batch.check(result).to_ref();
     Failure {
         id,
-        check: check.check.clone(),
-        target: check.target.clone(),
+        check,
+        target,
         scheduled_at_ms: batch.scheduled_at_ms(result),
         reason,
         duration_us: result.duration_us,

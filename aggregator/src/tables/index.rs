@@ -1,14 +1,20 @@
 //! Where a result lies: (agent, epoch, sequence number) to the leaf of its batch.
+//!
+//! One row holds many batches of an agent: a fleet's batches are small, and sled is not. The newest
+//! are in memory (`newest.rs`) until there are enough of them, or the tables are saved.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proofmark_evidence::{
-    AgentName, BatchSpan, ByteReader, ByteWriter, Leaf, LogFile, LogReader, ReaderFault, ResultId,
-    SourceFault, TILE_WIDTH, TileSource, parse_entries, read_at_least, width_at,
+    AgentName, BatchSpan, ByteReader, ByteWriter, DecodeFault, Leaf, LogFile, LogReader,
+    ReaderFault, ResultId, SourceFault, TILE_WIDTH, TileSource, parse_entries, read_at_least,
+    width_at,
 };
 
 use super::manifest::IndexMark;
+use super::newest::Newest;
 use super::{TablesFault, guarded, sealed};
+use crate::limits::INDEX_NEWEST_MAX;
 
 /// Why the index could not be built from the evidence.
 #[derive(Debug, thiserror::Error)]
@@ -32,18 +38,23 @@ pub struct ResultIndex {
 }
 
 struct Progress {
-    mark: IndexMark,
+    /// How far the tree reaches.
+    written: IndexMark,
+    /// What came after that: it is written with the next save, or when there is too much of it.
+    newest: Newest,
     is_broken: bool,
 }
 
 impl ResultIndex {
-    pub(super) fn new(tree: sled::Tree, mark: IndexMark) -> Self {
-        Self { tree, progress: Arc::new(Mutex::new(Progress { mark, is_broken: false })) }
+    pub(super) fn new(tree: sled::Tree, written: IndexMark) -> Self {
+        let newest = Newest::from(written.covered);
+        let progress = Progress { written, newest, is_broken: false };
+        Self { tree, progress: Arc::new(Mutex::new(progress)) }
     }
 
     /// Every leaf below this one is in the index.
     pub fn covered(&self) -> u64 {
-        self.progress().mark.covered
+        self.progress().newest.covered()
     }
 
     /// Takes the leaf at `leaf_index`, with its batch if it is one. Leaves come in order; one
@@ -53,30 +64,53 @@ impl ResultIndex {
     /// A leaf was left out, or sled failed: the index is broken until the next start.
     pub fn take_leaf(&self, leaf_index: u64, batch: Option<&BatchSpan>) -> Result<(), TablesFault> {
         let mut progress = self.progress();
-        if progress.is_broken || leaf_index < progress.mark.covered {
+        if progress.is_broken || leaf_index < progress.newest.covered() {
             return Ok(());
         }
-        let taken = self.take_next_leaf(&mut progress.mark, leaf_index, batch);
+        let taken = self.take_next_leaf(&mut progress, leaf_index, batch);
         progress.is_broken = taken.is_err();
         taken
     }
 
     fn take_next_leaf(
         &self,
-        mark: &mut IndexMark,
+        progress: &mut Progress,
         leaf_index: u64,
         batch: Option<&BatchSpan>,
     ) -> Result<(), TablesFault> {
-        if leaf_index != mark.covered {
-            return Err(gap(mark.covered, leaf_index));
+        match progress.newest.covered() {
+            covered if covered != leaf_index => return Err(gap(covered, leaf_index)),
+            _ => progress.newest.take(batch),
         }
-        if let Some(batch) = batch {
-            let key = key_of(&batch.agent, batch.epoch, batch.seq_first);
-            let value = value_of(leaf_index, batch.seq_end);
-            guarded(|| Ok(self.tree.insert(&key, sealed::seal(&key, &value))?))?;
-            mark.entries.add(&key, &value);
+        match progress.newest.len() >= INDEX_NEWEST_MAX {
+            true => self.write_newest(progress),
+            false => Ok(()),
         }
-        mark.covered = leaf_index + 1;
+    }
+
+    /// Writes what is not in the tree yet, and says how far the tree reaches now.
+    ///
+    /// # Errors
+    /// sled failed: the index is broken until the next start.
+    pub(super) fn write(&self) -> Result<IndexMark, TablesFault> {
+        let mut progress = self.progress();
+        let written = self.write_newest(&mut progress);
+        progress.is_broken |= written.is_err();
+        written.map(|()| progress.written)
+    }
+
+    /// A save's mark lies where one such writing ends: no row has leaves on both sides of it.
+    fn write_newest(&self, progress: &mut Progress) -> Result<(), TablesFault> {
+        let mut batch = sled::Batch::default();
+        let mut written = progress.written;
+        for (key, value) in progress.newest.rows() {
+            written.entries.add(&key, &value);
+            let sealed = sealed::seal(&key, &value);
+            batch.insert(key, sealed);
+        }
+        guarded(|| Ok(self.tree.apply_batch(batch)?))?;
+        written.covered = progress.newest.covered();
+        (progress.written, progress.newest) = (written, Newest::from(written.covered));
         Ok(())
     }
 
@@ -111,15 +145,25 @@ impl ResultIndex {
     /// The leaf of the batch that holds this result; `None` when there is no such result below
     /// [`ResultIndex::covered`].
     pub fn find(&self, id: &ResultId) -> Result<Option<u64>, TablesFault> {
-        if self.is_broken() {
-            return Err(TablesFault::Broken);
+        // What is not found here may be written meanwhile: then it is in the tree.
+        match &*self.progress() {
+            Progress { is_broken: true, .. } => return Err(TablesFault::Broken),
+            Progress { newest, .. } => match newest.find(id) {
+                Some(leaf_index) => return Ok(Some(leaf_index)),
+                None => {}
+            },
         }
+        self.find_written(id)
+    }
+
+    fn find_written(&self, id: &ResultId) -> Result<Option<u64>, TablesFault> {
         let first = key_of(&id.agent, id.epoch, 0);
         let last = key_of(&id.agent, id.epoch, id.seq);
         let newest = guarded(|| Ok(self.tree.range(first..=last).next_back().transpose()?))?;
         let Some((key, sealed)) = newest else { return Ok(None) };
-        let (leaf_index, seq_end) = decode_value(&key, sealed::open(&key, &sealed)?)?;
-        Ok((id.seq < seq_end).then_some(leaf_index))
+        let batches = decode_value(&key, sealed::open(&key, &sealed)?)?;
+        let found = batches.into_iter().find(|(_, seq_end)| id.seq < *seq_end);
+        Ok(found.map(|(leaf_index, _)| leaf_index))
     }
 
     /// Whether a fault has stopped the index; then it also must not be saved as if it were whole.
@@ -127,13 +171,9 @@ impl ResultIndex {
         self.progress().is_broken
     }
 
-    pub(super) fn mark(&self) -> IndexMark {
-        self.progress().mark
-    }
-
-    /// The leaf index inside an entry, for the comparison at start.
+    /// The first leaf inside a row, for the comparison at start.
     pub(super) fn leaf_index_of(key: &[u8], value: &[u8]) -> Result<u64, TablesFault> {
-        Ok(decode_value(key, value)?.0)
+        Ok(decode_value(key, value)?[0].0)
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -142,7 +182,7 @@ impl ResultIndex {
 }
 
 /// A name, a zero byte (no name holds one), then big-endian numbers: sorted as one expects.
-fn key_of(agent: &AgentName, epoch: u64, seq_first: u64) -> Vec<u8> {
+pub(super) fn key_of(agent: &AgentName, epoch: u64, seq_first: u64) -> Vec<u8> {
     let mut key = agent.as_str().as_bytes().to_vec();
     key.push(0);
     key.extend_from_slice(&epoch.to_be_bytes());
@@ -150,20 +190,31 @@ fn key_of(agent: &AgentName, epoch: u64, seq_first: u64) -> Vec<u8> {
     key
 }
 
-fn value_of(leaf_index: u64, seq_end: u64) -> Vec<u8> {
+/// Of batches that follow each other without a gap, from the key's number on: the leaf of each, and
+/// where it ends.
+pub(super) fn value_of(batches: impl IntoIterator<Item = (u64, u64)>) -> Vec<u8> {
     let mut out = ByteWriter::new();
-    out.varint(leaf_index);
-    out.varint(seq_end);
+    for (leaf_index, seq_end) in batches {
+        out.varint(leaf_index).varint(seq_end);
+    }
     out.into_bytes()
 }
 
-fn decode_value(key: &[u8], value: &[u8]) -> Result<(u64, u64), TablesFault> {
+/// At least one.
+fn decode_value(key: &[u8], value: &[u8]) -> Result<Vec<(u64, u64)>, TablesFault> {
     let mut input = ByteReader::new(value);
-    let pair = || {
-        let pair = (input.varint("leaf index")?, input.varint("seq end")?);
-        input.finish("index value").map(|()| pair)
-    };
-    pair().map_err(|_| TablesFault::Checksum { key: key.escape_ascii().to_string() })
+    let mut batches = Vec::new();
+    let mut pair =
+        || Ok((input.varint("leaf index")?, input.varint("seq end")?, input.remaining()));
+    loop {
+        let read: Result<_, DecodeFault> = pair();
+        let (leaf_index, seq_end, left) =
+            read.map_err(|_| TablesFault::Checksum { key: key.escape_ascii().to_string() })?;
+        batches.push((leaf_index, seq_end));
+        if left == 0 {
+            return Ok(batches);
+        }
+    }
 }
 
 /// A value of the index, read and written again: what a fuzz target asks for.
@@ -171,7 +222,7 @@ fn decode_value(key: &[u8], value: &[u8]) -> Result<(u64, u64), TablesFault> {
 /// # Errors
 /// It is none.
 pub fn reread_index_value(value: &[u8]) -> Result<Vec<u8>, TablesFault> {
-    decode_value(b"", value).map(|(leaf_index, seq_end)| value_of(leaf_index, seq_end))
+    decode_value(b"", value).map(value_of)
 }
 
 fn gap(expected: u64, got: u64) -> TablesFault {

@@ -11,6 +11,7 @@ mod index;
 mod inspect;
 mod load;
 mod manifest;
+mod newest;
 mod sealed;
 
 use std::fs::File;
@@ -167,7 +168,7 @@ impl Tables {
     fn save_unguarded(&mut self, rows: Vec<RowChange>, applied: u64) -> Result<(), TablesFault> {
         let mut manifest = self.manifest.clone();
         manifest.applied_index = applied;
-        manifest.index = self.index.mark();
+        manifest.index = self.index.write()?;
         let mut batch = sled::Batch::default();
         for (key, value) in rows {
             self.replace_row(&mut manifest, &mut batch, key, value)?;

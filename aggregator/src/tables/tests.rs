@@ -6,6 +6,7 @@ use proofmark_evidence::{AgentName, BatchSpan, ResultId};
 use tempfile::TempDir;
 
 use super::*;
+use crate::limits::INDEX_ROW_BATCHES_MAX;
 
 struct Fixture {
     home: TempDir,
@@ -73,6 +74,50 @@ fn the_index_finds_a_result_in_the_middle_of_its_batch_and_none_beside_it() {
     let found: Vec<_> = [0, 1, 10, 11, 12, 13].map(|seq| leaf_of(&index, seq)).into();
     assert_eq!(found, [None, Some(1), Some(1), Some(2), Some(2), None]);
     assert_eq!(index.covered(), 3);
+}
+
+/// Written in rows of many batches, in memory, or both: the same is found.
+#[test]
+fn the_index_finds_the_same_before_and_after_a_save_and_a_start() {
+    let fixture = Fixture::new();
+    let (mut tables, _) = fixture.open();
+    let leaves = 3 * INDEX_ROW_BATCHES_MAX as u64;
+    let check = |index: &ResultIndex, leaves: u64| {
+        for leaf in 0..leaves {
+            let found: Vec<_> = [1, 2, 3].map(|at| leaf_of(index, 3 * leaf + at)).into();
+            assert_eq!(found, [Some(leaf), Some(leaf), None], "leaf {leaf} of {leaves}");
+        }
+    };
+    for leaf in 0..leaves {
+        let batch = batch(3 * leaf + 1, 3 * leaf + 3);
+        tables.index().take_leaf(leaf, Some(&batch)).unwrap();
+        if leaf == leaves / 2 {
+            check(&tables.index(), leaf);
+            tables.save(Vec::new(), leaf).unwrap();
+        }
+    }
+    check(&tables.index(), leaves);
+    tables.save(Vec::new(), leaves).unwrap();
+    check(&tables.index(), leaves);
+    drop(tables);
+    check(&fixture.open().0.index(), leaves);
+}
+
+/// Without gaps between their numbers, batches of one agent share rows.
+#[test]
+fn batches_share_rows() {
+    let fixture = Fixture::new();
+    let (mut tables, _) = fixture.open();
+    let leaves = INDEX_ROW_BATCHES_MAX as u64 + 1;
+    for leaf in 0..leaves {
+        tables.index().take_leaf(leaf, Some(&batch(leaf + 1, leaf + 2))).unwrap();
+    }
+    tables.save(Vec::new(), leaves).unwrap();
+    assert_eq!(tables.db.open_tree("results").unwrap().len(), 2);
+    assert_eq!(
+        [1, leaves, leaves + 1].map(|seq| leaf_of(&tables.index(), seq)),
+        [Some(0), Some(leaves - 1), None]
+    );
 }
 
 #[test]
