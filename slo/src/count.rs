@@ -77,8 +77,8 @@ impl Ledger {
     /// future; admission sees to both. What the first is needed for is told in `series.rs`.
     pub fn count(&mut self, run: &Run<'_>) -> Counted {
         let mut entering = Vec::new();
-        let (mut checks, mut counters) = self.of_agent(run.agent);
-        let series = checks.as_deref_mut().and_then(|checks| checks.get_mut(run.check));
+        let (checks, mut counters) = self.of_agent(run.agent);
+        let series = checks.and_then(|checks| checks.get_mut(run.check));
         let mut counting = counters.counting(run.check.as_str(), series, &mut entering);
         let heard = HeardRun {
             scheduled_at_ms: run.scheduled_at_ms,
