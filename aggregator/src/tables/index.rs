@@ -145,15 +145,14 @@ impl ResultIndex {
     /// The leaf of the batch that holds this result; `None` when there is no such result below
     /// [`ResultIndex::covered`].
     pub fn find(&self, id: &ResultId) -> Result<Option<u64>, TablesFault> {
-        // What is not found here may be written meanwhile: then it is in the tree.
-        match &*self.progress() {
-            Progress { is_broken: true, .. } => return Err(TablesFault::Broken),
-            Progress { newest, .. } => match newest.find(id) {
-                Some(leaf_index) => return Ok(Some(leaf_index)),
-                None => {}
-            },
+        let progress = self.progress();
+        if progress.is_broken {
+            return Err(TablesFault::Broken);
         }
-        self.find_written(id)
+        let found = progress.newest.find(id);
+        // What is written from here on is in the tree before it is looked for there.
+        drop(progress);
+        found.map_or_else(|| self.find_written(id), |leaf_index| Ok(Some(leaf_index)))
     }
 
     fn find_written(&self, id: &ResultId) -> Result<Option<u64>, TablesFault> {
