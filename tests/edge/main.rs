@@ -16,7 +16,8 @@ mod client;
 mod world;
 
 use proofmark_aggregator::consensus::ProposalOutcome;
-use world::{BATCHES, Edge, LATENCY_MS_MAX};
+use proofmark_aggregator::limits::STREAM_IDLE_MS_MAX as STREAM_IDLE_MS;
+use world::{BATCHES, Edge, LARGE_BATCHES, LATENCY_MS_MAX};
 
 /// Agents look every 10 s whether the other side still answers, and wait 5 s for it.
 const DEAD_PEER_MS_MAX: u64 = 15_000;
@@ -135,4 +136,43 @@ fn a_drain_answers_what_it_took() {
     edge.bounce_gateway();
     edge.run_until_delivered(DIAL_MS_MAX + BACKOFF_MS_MAX + 20_000);
     assert!(edge.handed_in() <= BATCHES * 4, "resent without end");
+}
+
+#[test]
+fn the_largest_batches_arrive_whole() {
+    let mut edge = Edge::with_large_batches(1);
+    edge.run_until_delivered(60_000);
+    assert_eq!(edge.disconnects(), 0, "{}", edge.story());
+}
+
+/// The stream is gone while a batch is on its way: of that batch nothing counts, or all of it does.
+#[test]
+fn a_stream_that_ends_in_mid_batch_costs_a_dial() {
+    for after_ms in [5, 30, 60] {
+        let mut edge = Edge::with_hang_ups(after_ms, after_ms, 2);
+        edge.run_until_delivered(60_000);
+        assert_eq!(edge.hang_ups(), 2, "{}", edge.story());
+        assert!(edge.handed_in() > LARGE_BATCHES, "some were sent again: {}", edge.story());
+    }
+}
+
+/// Nobody waits for it, and what it was not told it asks for again.
+#[test]
+fn who_takes_no_news_for_long_is_left_and_loses_nothing() {
+    let mut edge = Edge::with_deaf_agent(1, 2_000, 2_000 + 3 * STREAM_IDLE_MS);
+    edge.run(1_500);
+    edge.change_specs(60);
+    edge.run(3 * STREAM_IDLE_MS);
+    assert!(edge.disconnects() >= 1, "{}", edge.story());
+    edge.run_until_delivered(BACKOFF_MS_MAX + DIAL_MS_MAX + 30_000);
+}
+
+/// A pause that is shorter is waited out.
+#[test]
+fn who_takes_no_news_for_a_while_is_waited_for() {
+    let mut edge = Edge::with_deaf_agent(1, 2_000, 2_000 + STREAM_IDLE_MS / 3);
+    edge.run(1_500);
+    edge.change_specs(60);
+    edge.run_until_delivered(STREAM_IDLE_MS);
+    assert_eq!(edge.disconnects(), 0, "{}", edge.story());
 }

@@ -10,11 +10,11 @@ use proofmark_agent::uplink::{
     Network, RefusedAction, UplinkConfig, UplinkEvent, UplinkHandle, start_over,
 };
 use proofmark_aggregator::ingest::door::Listener;
-use proofmark_aggregator::ingest::{AgentDirectory as _, Counters, serve};
+use proofmark_aggregator::ingest::{AgentDirectory as _, Counters, SpecSnapshot, serve};
 use proofmark_evidence::{AgentName, SealedBatch};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use turmoil::net::{TcpListener, TcpStream};
 use turmoil::{Builder, Sim};
 
@@ -22,11 +22,12 @@ use crate::bench::Bench;
 use crate::client::RawAgent;
 
 pub const BATCHES: usize = 40;
+pub const LARGE_BATCHES: usize = 4;
 /// One new batch each.
 const PACE_MS: u64 = 100;
-const RESULTS_PER_BATCH: u64 = 3;
 pub const LATENCY_MS_MAX: u64 = 20;
 const PORT: u16 = 7443;
+const SPECS_BYTES: usize = 512 * 1024;
 /// A gateway and an agent, as names on the simulated network.
 const GATEWAY: &str = "gateway";
 const AGENT: &str = "agent";
@@ -37,6 +38,7 @@ type Story = Arc<Mutex<Vec<(u64, Line)>>>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Line {
     HandedIn(u64),
+    HungUp,
     Told(UplinkEvent),
 }
 
@@ -45,25 +47,58 @@ pub struct Edge {
     sim: Sim<'static>,
     story: Story,
     drain: watch::Sender<bool>,
+    ends: Vec<u64>,
+}
+
+/// What is unlike the ordinary agent and gateway.
+#[derive(Clone, Copy, Default)]
+struct Manner {
+    /// The gateway accepts connections and never says a word.
+    is_gateway_mute: bool,
+    /// Every batch is as large as one may be.
+    is_large: bool,
+    /// The agent takes no news from that instant to that one.
+    deaf_ms: Option<(u64, u64)>,
+    /// So long after it handed in a batch the agent's whole uplink is gone, so many times.
+    hangs_up: Option<(u64, usize)>,
 }
 
 impl Edge {
     pub fn new(seed: u64) -> Edge {
-        Edge::build(seed, false)
+        Edge::build(seed, BATCHES, Manner::default())
     }
 
     /// Its gateway accepts connections and never says a word.
     pub fn with_mute_gateway(seed: u64) -> Edge {
-        Edge::build(seed, true)
+        Edge::build(seed, BATCHES, Manner { is_gateway_mute: true, ..Manner::default() })
     }
 
-    fn build(seed: u64, is_mute: bool) -> Edge {
+    /// Its agent's batches are as large as a batch may be.
+    pub fn with_large_batches(seed: u64) -> Edge {
+        Edge::build(seed, LARGE_BATCHES, Manner { is_large: true, ..Manner::default() })
+    }
+
+    /// As [`Edge::with_large_batches`]; so long after each of the first ones was handed in, the
+    /// agent's connection is gone.
+    pub fn with_hang_ups(seed: u64, after_ms: u64, times: usize) -> Edge {
+        let hangs_up = Some((after_ms, times));
+        Edge::build(seed, LARGE_BATCHES, Manner { is_large: true, hangs_up, ..Manner::default() })
+    }
+
+    /// Its agent takes no news between these two instants.
+    pub fn with_deaf_agent(seed: u64, from_ms: u64, to_ms: u64) -> Edge {
+        let deaf_ms = Some((from_ms, to_ms));
+        Edge::build(seed, BATCHES, Manner { deaf_ms, ..Manner::default() })
+    }
+
+    fn build(seed: u64, count: usize, manner: Manner) -> Edge {
         let mut bench = Bench::new();
         // The one it enrolled at is no part of the simulated network.
         let mut identity = enrolled(&mut bench);
         identity.addresses.clear();
         let identity = Arc::new(identity);
-        let batches = sealed(&bench, &identity);
+        let batches = sealed(&bench, &identity, count, manner.is_large);
+        let ends = batches.iter().map(seq_end).collect();
         let mut sim = Builder::new()
             .rng_seed(seed)
             .simulation_duration(Duration::from_secs(600))
@@ -72,7 +107,7 @@ impl Edge {
             .tcp_capacity(4_096)
             .build();
         let drain = watch::Sender::new(false);
-        match is_mute {
+        match manner.is_gateway_mute {
             true => sim.host(GATEWAY, mute),
             false => {
                 let handles = bench.handles(&format!("{GATEWAY}:{PORT}"), Counters::default());
@@ -82,8 +117,9 @@ impl Edge {
         }
         let story = Story::default();
         let told = Arc::clone(&story);
-        sim.host(AGENT, move || agent(Arc::clone(&identity), batches.clone(), Arc::clone(&told)));
-        Edge { bench, sim, story, drain }
+        let agent = Agent { identity, batches, story: told, manner };
+        sim.host(AGENT, move || agent.clone().run());
+        Edge { bench, sim, story, drain, ends }
     }
 
     pub fn run(&mut self, ms: u64) {
@@ -105,9 +141,9 @@ impl Edge {
 
     /// Runs until everything is acknowledged, and checks that each batch counts once.
     pub fn run_until_delivered(&mut self, patience_ms: u64) {
-        let end = BATCHES as u64 * RESULTS_PER_BATCH + 1;
-        let deadline = self.now_ms() + patience_ms + BATCHES as u64 * PACE_MS;
-        while self.acks().last().map(|ack| ack.1) != Some(end) {
+        let end = self.ends.last().copied().unwrap();
+        let deadline = self.now_ms() + patience_ms + self.ends.len() as u64 * PACE_MS;
+        while self.told_up_to() != end {
             assert!(self.now_ms() < deadline, "not delivered in time:\n{}", self.story());
             self.sim.step().unwrap();
         }
@@ -150,6 +186,17 @@ impl Edge {
         self.sim.bounce(GATEWAY);
     }
 
+    /// So many revisions of the specs, each as large as all that is in force may be.
+    pub fn change_specs(&mut self, revisions: u64) {
+        for revision in 1..=revisions {
+            let text = "#".repeat(SPECS_BYTES);
+            let effective_at_ms = self.bench.clock.unix_ms();
+            let specs = SpecSnapshot { revision, effective_at_ms, text: text.into() };
+            self.bench.specs.send_replace(specs);
+            self.run(PACE_MS);
+        }
+    }
+
     pub fn drain_gateway(&mut self) {
         self.drain.send_replace(true);
     }
@@ -177,6 +224,10 @@ impl Edge {
         lines.filter(|(_, line)| is_end(line)).map(|(ms, _)| ms).collect()
     }
 
+    pub fn hang_ups(&self) -> usize {
+        self.lines().iter().filter(|(_, line)| *line == Line::HungUp).count()
+    }
+
     pub fn disconnects(&self) -> usize {
         self.disconnected_ms().len()
     }
@@ -194,6 +245,16 @@ impl Edge {
                 _ => None,
             })
             .collect()
+    }
+
+    /// Everything below is in: by an ack, or by the welcome after an ack that was lost.
+    fn told_up_to(&self) -> u64 {
+        let told = self.lines().into_iter().filter_map(|(_, line)| match line {
+            Line::Told(UplinkEvent::Acked { seq_end, .. }) => Some(seq_end),
+            Line::Told(UplinkEvent::Connected { next_seq, .. }) => Some(next_seq),
+            _ => None,
+        });
+        told.max().unwrap_or_default()
     }
 
     pub fn longest_gap_between_acks(&self) -> u64 {
@@ -223,15 +284,19 @@ fn enrolled(bench: &mut Bench) -> Identity {
     })
 }
 
-fn sealed(bench: &Bench, identity: &Identity) -> Vec<SealedBatch> {
+fn sealed(bench: &Bench, identity: &Identity, count: usize, is_large: bool) -> Vec<SealedBatch> {
     let key = identity.signing_key.clone();
     let mut raw = RawAgent { key, ..RawAgent::unknown(bench, "web-1", 1) };
     let next = || {
-        let batch = raw.batch();
+        let batch = if is_large { raw.largest_batch() } else { raw.batch() };
         raw.advance(&batch);
         batch
     };
-    std::iter::repeat_with(next).take(BATCHES).collect()
+    std::iter::repeat_with(next).take(count).collect()
+}
+
+fn seq_end(batch: &SealedBatch) -> u64 {
+    batch.open().unwrap().header.seq_end()
 }
 
 /// The agent's network.
@@ -274,56 +339,108 @@ async fn mute() -> turmoil::Result {
 }
 
 /// What an agent does with its uplink: a new batch now and then, all from where it is told to.
-async fn agent(
+#[derive(Clone)]
+struct Agent {
     identity: Arc<Identity>,
     batches: Vec<SealedBatch>,
     story: Story,
-) -> turmoil::Result {
-    let clock = proofmark_agent::Clock::manual(1_800_000_000_000);
-    let mut tasks = JoinSet::new();
-    tasks.spawn(follow_simulated_time(clock.clone()));
-    let addresses = vec![format!("{GATEWAY}:{PORT}")];
-    // The same draws in every run: what differs between seeds is the network.
-    let mut draws = (0_u64..).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 7);
-    let random = Box::new(move || draws.next().unwrap());
-    let config = UplinkConfig { addresses, spec_revision: 0, clock, random };
-    let UplinkHandle { batches: queue, mut events } =
-        start_over(Simulated, config, identity, &mut tasks);
-    let tell = |line| {
-        let ms = millis(turmoil::sim_elapsed().unwrap());
-        story.lock().unwrap().push((ms, line));
-    };
-    let mut sealed_count = 0;
-    let mut next: Option<usize> = None;
-    let mut due = tokio::time::interval(Duration::from_millis(PACE_MS));
-    loop {
-        let has_next = next.is_some_and(|next| next < sealed_count);
-        tokio::select! {
-            event = events.recv() => {
-                let Some(event) = event else { return Ok(()) };
-                next = match &event {
-                    UplinkEvent::Connected { next_seq, .. } => Some(place_of(*next_seq)),
-                    UplinkEvent::Refused { action: RefusedAction::ResendFrom { seq }, .. } => {
-                        Some(place_of(*seq))
-                    }
-                    UplinkEvent::Disconnected { .. } => None,
-                    _ => next,
-                };
-                tell(Line::Told(event));
-            }
-            place = queue.reserve(), if has_next => {
-                let at = next.unwrap();
-                place?.send(batches[at].clone());
-                tell(Line::HandedIn(at as u64));
-                next = Some(at + 1);
-            }
-            _ = due.tick(), if sealed_count < batches.len() => sealed_count += 1,
+    manner: Manner,
+}
+
+/// How an uplink's life ends.
+#[derive(PartialEq, Eq)]
+enum Life {
+    /// Its network's host goes down.
+    Over,
+    HungUp,
+}
+
+impl Agent {
+    async fn run(self) -> turmoil::Result {
+        let starts: Vec<u64> = std::iter::once(1).chain(self.batches.iter().map(seq_end)).collect();
+        let mut hang_ups = self.manner.hangs_up.map_or(0, |(_, times)| times);
+        let mut sealed_count = 0;
+        while self.live(&starts, &mut sealed_count, hang_ups > 0).await? == Life::HungUp {
+            hang_ups -= 1;
+            self.tell(Line::HungUp);
         }
+        Ok(())
+    }
+
+    /// One uplink, from its first dialling to its end.
+    async fn live(
+        &self,
+        starts: &[u64],
+        sealed_count: &mut usize,
+        hangs_up: bool,
+    ) -> turmoil::Result<Life> {
+        let mut tasks = JoinSet::new();
+        let UplinkHandle { batches: queue, mut events } = self.connect(&mut tasks);
+        let mut next: Option<usize> = None;
+        let mut hang_up: Option<Instant> = None;
+        let mut due = tokio::time::interval(Duration::from_millis(PACE_MS));
+        loop {
+            let has_next = next.is_some_and(|next| next < *sealed_count);
+            tokio::select! {
+                event = events.recv(), if !self.is_deaf() => {
+                    let Some(event) = event else { return Ok(Life::Over) };
+                    next = place_after(&event, starts, next);
+                    self.tell(Line::Told(event));
+                }
+                place = queue.reserve(), if has_next => {
+                    let at = next.unwrap();
+                    place?.send(self.batches[at].clone());
+                    self.tell(Line::HandedIn(at as u64));
+                    next = Some(at + 1);
+                    hang_up = hang_up.or(self.hang_up_at().filter(|_| hangs_up));
+                }
+                () = sleep_until(hang_up.unwrap_or_else(Instant::now)), if hang_up.is_some() => {
+                    tasks.shutdown().await;
+                    return Ok(Life::HungUp);
+                }
+                _ = due.tick() => *sealed_count = self.batches.len().min(*sealed_count + 1),
+            }
+        }
+    }
+
+    fn connect(&self, tasks: &mut JoinSet<()>) -> UplinkHandle {
+        let clock = proofmark_agent::Clock::manual(1_800_000_000_000);
+        tasks.spawn(follow_simulated_time(clock.clone()));
+        let addresses = vec![format!("{GATEWAY}:{PORT}")];
+        // The same draws in every run: what differs between seeds is the network.
+        let mut draws = (0_u64..).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 7);
+        let random = Box::new(move || draws.next().unwrap());
+        let config = UplinkConfig { addresses, spec_revision: 0, clock, random };
+        start_over(Simulated, config, Arc::clone(&self.identity), tasks)
+    }
+
+    fn tell(&self, line: Line) {
+        self.story.lock().unwrap().push((sim_ms(), line));
+    }
+
+    fn is_deaf(&self) -> bool {
+        self.manner.deaf_ms.is_some_and(|(from, to)| (from..to).contains(&sim_ms()))
+    }
+
+    fn hang_up_at(&self) -> Option<Instant> {
+        let (after_ms, _) = self.manner.hangs_up?;
+        Some(Instant::now() + Duration::from_millis(after_ms))
     }
 }
 
-fn place_of(seq: u64) -> usize {
-    usize::try_from((seq - 1) / RESULTS_PER_BATCH).unwrap()
+/// Which batch is to be handed in next. `starts`: the first number of each, and the end of all.
+fn place_after(event: &UplinkEvent, starts: &[u64], next: Option<usize>) -> Option<usize> {
+    let place = |seq: &u64| starts.binary_search(seq).unwrap();
+    match event {
+        UplinkEvent::Connected { next_seq, .. } => Some(place(next_seq)),
+        UplinkEvent::Refused { action: RefusedAction::ResendFrom { seq }, .. } => Some(place(seq)),
+        UplinkEvent::Disconnected { .. } => None,
+        _ => next,
+    }
+}
+
+fn sim_ms() -> u64 {
+    millis(turmoil::sim_elapsed().unwrap())
 }
 
 async fn follow_simulated_time(clock: proofmark_agent::Clock) {

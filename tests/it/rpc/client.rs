@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use proofmark_aggregator::identity::{OperatorIdentity, Subject};
+use proofmark_evidence::limits::{BATCH_PAYLOAD_BYTES_MAX, RESULTS_COUNT_MAX};
 use proofmark_evidence::{
-    AgentName, BatchDraft, BatchHeader, CheckName, CheckRef, CheckResult, Coverage, Hash, Header,
-    Leaf, LeafKind, Outcome, SealedBatch, SigningKey,
+    AgentName, BatchDraft, BatchHeader, CheckName, CheckRef, CheckResult, Coverage, FailReason,
+    Hash, Header, Leaf, LeafKind, Outcome, SealedBatch, SigningKey,
 };
 use proofmark_proto as wire;
 use rustls::pki_types::pem::PemObject as _;
@@ -65,14 +66,25 @@ impl RawAgent {
 
     /// Three passes from the next sequence number, sealed.
     pub fn batch(&self) -> SealedBatch {
-        let result = |offset_ms: u32| CheckResult {
-            check_index: 0,
-            offset_ms,
-            outcome: Outcome::Pass,
-            duration_us: 1_000,
-            measurements: Vec::new(),
-            detail: String::new(),
-        };
+        let result = |offset_ms| CheckResult::new(0, offset_ms, Outcome::Pass, "");
+        let results = (0..3).map(result);
+        self.batch_of(results.map(|one| CheckResult { duration_us: 1_000, ..one }).collect())
+    }
+
+    /// The largest batch that there may be.
+    pub fn largest_batch(&self) -> SealedBatch {
+        let outcome = Outcome::Fail(FailReason::HttpStatus);
+        let result = |detail: &str, at| CheckResult::new(0, at, outcome, detail);
+        let one = |len| self.batch_of(vec![result(&"x".repeat(len), 0)]).payload.len();
+        let room = BATCH_PAYLOAD_BYTES_MAX / RESULTS_COUNT_MAX - one(128);
+        // An offset beyond the first ones takes a byte more.
+        let detail = "x".repeat(128 + room - 2);
+        let results = (0..RESULTS_COUNT_MAX as u32).map(|at| result(&detail, at));
+        self.batch_of(results.collect())
+    }
+
+    fn batch_of(&self, results: Vec<CheckResult>) -> SealedBatch {
+        let run = results.len() as u64;
         let draft = BatchDraft {
             log_id: self.log_id,
             agent: self.name.clone(),
@@ -84,10 +96,10 @@ impl RawAgent {
                 spec_revision: 1,
                 target: "http://localhost/".to_owned(),
             }],
-            coverage: Coverage { scheduled: 3, run: 3, skipped: Vec::new() },
+            coverage: Coverage { scheduled: run, run, skipped: Vec::new() },
             previous: self.previous,
             seen: None,
-            results: (0..3).map(result).collect(),
+            results,
         };
         draft.seal(&self.key).unwrap()
     }
@@ -103,7 +115,8 @@ impl RawAgent {
 
     /// The next batch follows `batch`.
     pub fn advance(&mut self, batch: &SealedBatch) {
-        self.seq += 3;
+        let Ok(Header::Batch(header)) = batch.leaf.header() else { panic!("a batch header") };
+        self.seq = header.seq_end();
         self.previous = batch.leaf.header_hash();
     }
 
