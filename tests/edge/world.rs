@@ -11,7 +11,8 @@ use proofmark_agent::uplink::{
 };
 use proofmark_aggregator::ingest::door::Listener;
 use proofmark_aggregator::ingest::{AgentDirectory as _, Counters, SpecSnapshot, serve};
-use proofmark_evidence::{AgentName, SealedBatch};
+use proofmark_evidence::limits::{BATCH_PAYLOAD_BYTES_MAX, RESULTS_COUNT_MAX};
+use proofmark_evidence::{AgentName, CheckResult, FailReason, Outcome, SealedBatch};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -288,11 +289,23 @@ fn sealed(bench: &Bench, identity: &Identity, count: usize, is_large: bool) -> V
     let key = identity.signing_key.clone();
     let mut raw = RawAgent { key, ..RawAgent::unknown(bench, "web-1", 1) };
     let next = || {
-        let batch = if is_large { raw.largest_batch() } else { raw.batch() };
+        let batch = if is_large { largest(&raw) } else { raw.batch() };
         raw.advance(&batch);
         batch
     };
     std::iter::repeat_with(next).take(count).collect()
+}
+
+/// As many results as a batch may have, and next to no byte less than it may.
+fn largest(raw: &RawAgent) -> SealedBatch {
+    let outcome = Outcome::Fail(FailReason::HttpStatus);
+    let result = |detail: &str, at| CheckResult::new(0, at, outcome, detail);
+    let one = |len| raw.batch_of(vec![result(&"x".repeat(len), 0)]).payload.len();
+    // An offset beyond the first ones takes a byte more.
+    let room = BATCH_PAYLOAD_BYTES_MAX / RESULTS_COUNT_MAX - one(128) - 2;
+    let detail = "x".repeat(128 + room);
+    let results = (0..RESULTS_COUNT_MAX as u32).map(|at| result(&detail, at));
+    raw.batch_of(results.collect())
 }
 
 fn seq_end(batch: &SealedBatch) -> u64 {

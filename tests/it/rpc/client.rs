@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use proofmark_aggregator::identity::{OperatorIdentity, Subject};
-use proofmark_evidence::limits::{BATCH_PAYLOAD_BYTES_MAX, RESULTS_COUNT_MAX};
 use proofmark_evidence::{
-    AgentName, BatchDraft, BatchHeader, CheckName, CheckRef, CheckResult, Coverage, FailReason,
-    Hash, Header, Leaf, LeafKind, Outcome, SealedBatch, SigningKey,
+    AgentName, BatchDraft, BatchHeader, CheckName, CheckRef, CheckResult, Coverage, Hash, Header,
+    Leaf, LeafKind, Outcome, SealedBatch, SigningKey,
 };
 use proofmark_proto as wire;
 use rustls::pki_types::pem::PemObject as _;
@@ -71,19 +70,8 @@ impl RawAgent {
         self.batch_of(results.map(|one| CheckResult { duration_us: 1_000, ..one }).collect())
     }
 
-    /// The largest batch that there may be.
-    pub fn largest_batch(&self) -> SealedBatch {
-        let outcome = Outcome::Fail(FailReason::HttpStatus);
-        let result = |detail: &str, at| CheckResult::new(0, at, outcome, detail);
-        let one = |len| self.batch_of(vec![result(&"x".repeat(len), 0)]).payload.len();
-        let room = BATCH_PAYLOAD_BYTES_MAX / RESULTS_COUNT_MAX - one(128);
-        // An offset beyond the first ones takes a byte more.
-        let detail = "x".repeat(128 + room - 2);
-        let results = (0..RESULTS_COUNT_MAX as u32).map(|at| result(&detail, at));
-        self.batch_of(results.collect())
-    }
-
-    fn batch_of(&self, results: Vec<CheckResult>) -> SealedBatch {
+    /// These results from the next sequence number, sealed.
+    pub fn batch_of(&self, results: Vec<CheckResult>) -> SealedBatch {
         let run = results.len() as u64;
         let draft = BatchDraft {
             log_id: self.log_id,
