@@ -15,7 +15,7 @@ use proofmark_evidence::limits::{BATCH_PAYLOAD_BYTES_MAX, RESULTS_COUNT_MAX};
 use proofmark_evidence::{AgentName, CheckResult, FailReason, Outcome, SealedBatch};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 use turmoil::net::{TcpListener, TcpStream};
 use turmoil::{Builder, Sim};
 
@@ -390,7 +390,7 @@ impl Agent {
         let mut tasks = JoinSet::new();
         let UplinkHandle { batches: queue, mut events } = self.connect(&mut tasks);
         let mut next: Option<usize> = None;
-        let mut hang_up: Option<Instant> = None;
+        let mut hang_up_ms: Option<u64> = None;
         let mut due = tokio::time::interval(Duration::from_millis(PACE_MS));
         loop {
             let has_next = next.is_some_and(|next| next < *sealed_count);
@@ -405,9 +405,9 @@ impl Agent {
                     place?.send(self.batches[at].clone());
                     self.tell(Line::HandedIn(at as u64));
                     next = Some(at + 1);
-                    hang_up = hang_up.or(self.hang_up_at().filter(|_| hangs_up));
+                    hang_up_ms = hang_up_ms.or(self.hang_up_ms().filter(|_| hangs_up));
                 }
-                () = sleep_until(hang_up.unwrap_or_else(Instant::now)), if hang_up.is_some() => {
+                () = until_ms(hang_up_ms), if hang_up_ms.is_some() => {
                     tasks.shutdown().await;
                     return Ok(Life::HungUp);
                 }
@@ -435,10 +435,15 @@ impl Agent {
         self.manner.deaf_ms.is_some_and(|(from, to)| (from..to).contains(&sim_ms()))
     }
 
-    fn hang_up_at(&self) -> Option<Instant> {
+    fn hang_up_ms(&self) -> Option<u64> {
         let (after_ms, _) = self.manner.hangs_up?;
-        Some(Instant::now() + Duration::from_millis(after_ms))
+        Some(sim_ms() + after_ms)
     }
+}
+
+async fn until_ms(at_ms: Option<u64>) {
+    let left_ms = at_ms.unwrap_or_default().saturating_sub(sim_ms());
+    sleep(Duration::from_millis(left_ms)).await;
 }
 
 /// Which batch is to be handed in next. `starts`: the first number of each, and the end of all.
