@@ -22,7 +22,7 @@ const CATCH_UP: Duration = Duration::from_secs(180);
 fn a_replica_whose_log_is_gone_catches_up_by_snapshot_while_load_goes_on() {
     let mut cluster = Installation::start_with(3, SMALL);
     let mut load = Pushers::start(&cluster, LOAD).expect("agents enrol");
-    wait::until("load", CATCH_UP, || (load.batches() > 100).then_some(()));
+    until_pushed(&cluster, &mut load, 100);
 
     let away = (cluster.leader() + 1) % 3;
     let stopped_at = applied(&cluster, away);
@@ -33,7 +33,7 @@ fn a_replica_whose_log_is_gone_catches_up_by_snapshot_while_load_goes_on() {
             others.map(|at| cluster.replicas[at].log_begins_after()).collect();
         oldest?.into_iter().min().filter(|index| *index > stopped_at)
     });
-    wait::until("more to catch up with", CATCH_UP, || (load.batches() > 400).then_some(()));
+    until_pushed(&cluster, &mut load, 400);
     let alone = batches_within(&load, WINDOW);
 
     cluster.start_replica(away);
@@ -70,6 +70,15 @@ fn applied(cluster: &Installation, at: usize) -> u64 {
 
 fn applied_if_served(cluster: &Installation, at: usize) -> Option<u64> {
     api::json(cluster.replicas[at].http, "/api/v1/health")?["applied_index"].as_u64()
+}
+
+fn until_pushed(cluster: &Installation, load: &mut Pushers, batches: u64) {
+    let pushed = wait::hoped("load", CATCH_UP, || {
+        load.check().expect("every agent was told what can be");
+        (load.batches() > batches).then_some(())
+    });
+    let words = |why| format!("{why}: {} batches\n{}", load.batches(), cluster.logs());
+    pushed.unwrap_or_else(|why| panic!("{}", words(why)));
 }
 
 fn batches_within(load: &Pushers, window: Duration) -> u64 {

@@ -3,6 +3,26 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Where libfaketime keeps a piece of shared memory and a semaphore for each process.
+const SHARED: &str = "/dev/shm";
+
+/// Removes what processes that were killed have left there. A process that is given the number of
+/// one of them would find its place taken and end.
+pub(super) fn sweep() {
+    let is_dead = |process: &str| !Path::new("/proc").join(process).exists();
+    for entry in std::fs::read_dir(SHARED).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if process_of(&name).is_some_and(is_dead) {
+            // Gone already, or another run sweeps too: both are what is wanted.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn process_of(name: &str) -> Option<&str> {
+    name.strip_prefix("faketime_shm_").or_else(|| name.strip_prefix("sem.faketime_sem_"))
+}
+
 /// The file that tells one process how far its clock is off.
 pub(super) struct Clock {
     file: PathBuf,
@@ -61,5 +81,18 @@ pub(super) fn works(folder: &Path) -> Result<(), String> {
     match (year(clock.environment()?), year(Vec::new())) {
         (Ok(there), Ok(here)) if there != here => Ok(()),
         other => Err(format!("faketime does nothing here: {other:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_process_left_is_swept() {
+        let check = |name, process| assert_eq!(process_of(name), process, "{name}");
+        check("faketime_shm_812", Some("812"));
+        check("sem.faketime_sem_812", Some("812"));
+        check("sem.another_812", None);
     }
 }

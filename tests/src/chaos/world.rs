@@ -37,6 +37,7 @@ impl World {
     pub(super) fn build() -> Result<World, String> {
         net::sweep();
         disk::sweep();
+        clock::sweep();
         let names: Vec<String> = nodes().map(|node| node.to_string()).collect();
         let net = Net::build(&names)?;
         let clock_files = tempfile::tempdir().map_err(|why| why.to_string())?;
