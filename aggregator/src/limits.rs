@@ -525,6 +525,10 @@ pub const FETCH_TIMEOUT_MS: u64 = 10_000;
 /// more often than it is worth.
 pub const SNAPSHOT_LOG_FACTOR: u64 = 4;
 
+/// Of the Raft log's bytes between two snapshots the last such part stays whenever one is made, for
+/// followers that lag by no more.
+pub const SNAPSHOT_TAIL_PARTS: u64 = 4;
+
 /// After one snapshot the next that a peer needs is made no sooner than this, in milliseconds.
 pub const SNAPSHOT_WANTED_GAP_MS: u64 = 5_000;
 

@@ -11,7 +11,7 @@ use proofmark_tests::{api, program, wait};
 /// Snapshots and files so small that a few seconds of load are more than the log keeps, and a rate
 /// at which catching up takes long enough to be interrupted.
 const SMALL: &str = "snapshots: {log_bytes: 256KiB, interval: 5s}\nfetch_rate: 2MiB\n";
-const LOAD: Load = Load { agents: 4, results: 200, batches_per_s: 10 };
+const LOAD: Load = Load { agents: 4, results: 200, batches_per_s: 5 };
 /// How long a rate is measured.
 const WINDOW: Duration = Duration::from_secs(4);
 
@@ -22,7 +22,7 @@ const CATCH_UP: Duration = Duration::from_secs(180);
 fn a_replica_whose_log_is_gone_catches_up_by_snapshot_while_load_goes_on() {
     let mut cluster = Installation::start_with(3, SMALL);
     let mut load = Pushers::start(&cluster, LOAD).expect("agents enrol");
-    until_pushed(&cluster, &mut load, 100);
+    until_pushed(&cluster, &mut load, 50);
 
     let away = (cluster.leader() + 1) % 3;
     let stopped_at = applied(&cluster, away);
@@ -33,7 +33,7 @@ fn a_replica_whose_log_is_gone_catches_up_by_snapshot_while_load_goes_on() {
             others.map(|at| cluster.replicas[at].log_begins_after()).collect();
         oldest?.into_iter().min().filter(|index| *index > stopped_at)
     });
-    until_pushed(&cluster, &mut load, 400);
+    until_pushed(&cluster, &mut load, 200);
     let alone = batches_within(&load, WINDOW);
 
     cluster.start_replica(away);

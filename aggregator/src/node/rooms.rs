@@ -104,7 +104,7 @@ impl Rooms {
         )?;
         let shelf = Shelf::new(store.clone(), config.evidence_dir(), recorded.published());
         let desk = FetchDesk::new(shelf, config.fetch_rate, now);
-        let snapshots = snapshot_desk.start(log_id, store, recorded, handle)?;
+        let snapshots = snapshot_desk.start(log_id, (store, raft_log.clone()), recorded, handle)?;
         let (scrub, scrubbed) = Scrub::start(
             config.evidence_dir(),
             &identity.policy,

@@ -14,8 +14,9 @@ use proofmark_evidence::Hash;
 
 use super::NodeFault;
 use crate::config::SnapshotPlan;
+use crate::consensus::log_store::LogStore;
 use crate::consensus::{ConsensusHandle, Membership, Position, SnapshotMeta};
-use crate::limits::{SNAPSHOT_LOG_FACTOR, SNAPSHOT_WANTED_GAP_MS};
+use crate::limits::{SNAPSHOT_LOG_FACTOR, SNAPSHOT_TAIL_PARTS, SNAPSHOT_WANTED_GAP_MS};
 use crate::recorder::RecorderHandle;
 use crate::snapshot::{About, RowBytes, Snapshot, SnapshotFault, SnapshotStore};
 
@@ -51,6 +52,8 @@ pub struct SnapshotOrders {
 /// The other side, before its thread runs.
 pub(super) struct SnapshotDesk {
     orders: Receiver<Order>,
+    /// Of the Raft log, its newest.
+    kept_bytes: u64,
     shared: Arc<Shared>,
 }
 
@@ -68,7 +71,8 @@ impl SnapshotWish {
 pub(super) fn orders(plan: SnapshotPlan, now_ms: u64) -> (SnapshotOrders, SnapshotDesk) {
     let (sender, orders) = sync_channel(1);
     let shared = Arc::<Shared>::default();
-    let desk = SnapshotDesk { orders, shared: Arc::clone(&shared) };
+    let kept_bytes = plan.log_bytes / SNAPSHOT_TAIL_PARTS;
+    let desk = SnapshotDesk { orders, kept_bytes, shared: Arc::clone(&shared) };
     let (log_bytes, ordered_at_ms) = (0, now_ms);
     (SnapshotOrders { plan, orders: sender, shared, log_bytes, ordered_at_ms }, desk)
 }
@@ -120,12 +124,12 @@ impl SnapshotDesk {
     pub(super) fn start(
         self,
         log_id: Hash,
-        store: SnapshotStore,
+        (store, raft_log): (SnapshotStore, LogStore),
         recorder: RecorderHandle,
         consensus: ConsensusHandle,
     ) -> Result<SnapshotMaker, NodeFault> {
-        let SnapshotDesk { orders, shared } = self;
-        let worker = Worker { log_id, store, recorder, consensus, shared };
+        let SnapshotDesk { orders, kept_bytes, shared } = self;
+        let worker = Worker { log_id, store, raft_log, kept_bytes, recorder, consensus, shared };
         worker.tell_newest();
         let thread = thread::Builder::new().name("snapshot".to_owned());
         let thread = thread.spawn(move || worker.run(&orders));
@@ -146,6 +150,8 @@ impl SnapshotMaker {
 struct Worker {
     log_id: Hash,
     store: SnapshotStore,
+    raft_log: LogStore,
+    kept_bytes: u64,
     recorder: RecorderHandle,
     consensus: ConsensusHandle,
     shared: Arc<Shared>,
@@ -193,13 +199,13 @@ impl Worker {
         }
     }
 
-    /// Up to the oldest snapshot that is kept, once there are two.
+    /// Up to the oldest snapshot that is kept, once there are two, and not the last bytes.
     fn compact(&self, newest: u64) -> Result<(), SnapshotFault> {
         match self.store.oldest(newest)? {
             Some(oldest) if oldest < newest => {
                 let position = self.store.snapshot(oldest)?.about().position;
                 // A crash here leaves a longer log than is needed: the next snapshot compacts it.
-                self.consensus.compact(position);
+                self.consensus.compact(self.raft_log.compactable(position, self.kept_bytes));
                 Ok(())
             }
             _ => Ok(()),

@@ -6,15 +6,24 @@ use std::path::PathBuf;
 use super::*;
 use crate::consensus::driver::WriteTask;
 use crate::consensus::log_store::{LogIdentity, LogStore};
+use crate::consensus::storage::RecoveredLog;
 use crate::snapshot::{DiskFiles, SnapshotStore};
 
 /// Every second, so that the log is soon let go of.
-struct Eager(Place);
+struct Eager {
+    place: Place,
+    log_bytes: u64,
+}
 
 impl Eager {
+    /// Keeps hardly more of the log than it must.
+    fn new() -> Eager {
+        Eager { place: Place::new(), log_bytes: 512 }
+    }
+
     fn config(&self) -> Config {
-        let plan = SnapshotPlan { log_bytes: 512, interval_ms: 1_000 };
-        Config { snapshots: plan, ..self.0.config() }
+        let plan = SnapshotPlan { log_bytes: self.log_bytes, interval_ms: 1_000 };
+        Config { snapshots: plan, ..self.place.config() }
     }
 
     async fn start(&self) -> Result<Node, NodeFault> {
@@ -60,7 +69,7 @@ fn flip(path: &Path) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_then_snapshots_then_a_refusal_by_name() {
-    let eager = Eager(Place::new());
+    let eager = Eager::new();
     init(&eager.config(), None, Clock::system().unix_ms()).unwrap();
     eager.run_until_compacted().await;
     let tables = eager.config().tables_dir();
@@ -90,6 +99,26 @@ async fn tables_then_snapshots_then_a_refusal_by_name() {
         refused.to_string().starts_with("state_gone: expected tables or a snapshot"),
         "{refused}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_logs_last_bytes_stay_however_often_a_snapshot_is_made() {
+    let check = async |log_bytes: u64, begins_at_first: bool| {
+        let eager = Eager { log_bytes, ..Eager::new() };
+        init(&eager.config(), None, Clock::system().unix_ms()).unwrap();
+        eager.run_until_compacted().await;
+        let (log, _) = open_log(&eager.config());
+        let first = log.position(1).is_some_and(|first| first.index == 1);
+        assert_eq!(first, begins_at_first, "log_bytes {log_bytes}");
+    };
+    check(512, false).await;
+    check(1 << 20, true).await;
+}
+
+fn open_log(config: &Config) -> (LogStore, RecoveredLog) {
+    let identity = crate::identity::NodeIdentity::load(&config.identity_dir()).unwrap();
+    let own = LogIdentity { log_id: identity.log_id().0, node_id: identity.node_id };
+    LogStore::open(&config.raft_dir(), own).unwrap()
 }
 
 /// A replica's directory as it is now.
@@ -125,9 +154,7 @@ fn copy(from: &Path, to: &Path) {
 /// What the log thread does when a snapshot is installed.
 fn reset_log(eager: &Eager) {
     let config = eager.config();
-    let identity = crate::identity::NodeIdentity::load(&config.identity_dir()).unwrap();
-    let own = LogIdentity { log_id: identity.log_id().0, node_id: identity.node_id };
-    let (log, recovered) = LogStore::open(&config.raft_dir(), own).unwrap();
+    let (log, recovered) = open_log(&config);
     let store = SnapshotStore::open(Arc::new(DiskFiles::open(config.snapshots_dir()).unwrap()));
     let store = store.unwrap();
     let newest = store.indexes().unwrap()[0];
@@ -185,7 +212,7 @@ async fn an_install_cut_between_any_two_steps_is_completed_or_forgotten() {
             true,
         ),
     ];
-    let eager = Eager(Place::new());
+    let eager = Eager::new();
     init(&eager.config(), None, Clock::system().unix_ms()).unwrap();
     let node = eager.start().await.unwrap();
     until(&node, "a first proven leaf", all_proven).await;
