@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".")
         // Without this the client gets a constructor `connect`, in the way of the RPC of that name.
         .build_transport(false)
+        .codec_path("crate::codec::LeanCodec")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -20,7 +20,7 @@ pub const TABLES_SAVE_INTERVAL_MS: u64 = 10_000;
 
 /// A save is not begun before this many times what the one before took: a large fleet's state is
 /// saved less often rather than at the cost of what it reports. The next start applies more.
-pub const TABLES_SAVE_COST_TIMES: u64 = 20;
+pub const TABLES_SAVE_COST_TIMES: u64 = 50;
 
 /// But it is begun after this, in milliseconds, whatever the one before took: what the next start
 /// applies stays bounded.
@@ -38,7 +38,7 @@ pub const INDEX_ROW_BATCHES_MAX: usize = 1_024;
 pub const VIEWS_COST_TIMES: u64 = 50;
 
 /// But they are never older than this and a tick, in milliseconds.
-pub const VIEWS_PAUSE_MS_MAX: u64 = 3_000;
+pub const VIEWS_PAUSE_MS_MAX: u64 = 5_000;
 
 /// How many proposals of the recorder may wait. One that finds no room is made again at the next
 /// seal.

@@ -108,6 +108,11 @@ impl ByteWriter {
         self.bytes(text.as_bytes())
     }
 
+    /// An empty one with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes) }
+    }
+
     pub fn len(&self) -> usize {
         self.bytes.len()
     }

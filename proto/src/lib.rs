@@ -4,6 +4,7 @@
 //! Signed things (leaves, payloads, checkpoint notes) pass through as opaque bytes.
 //! This crate never decides anything, opens a socket, or looks inside what was signed.
 
+mod codec; // how large the buffers of a stream are
 mod generated; // what protox and tonic made of the .proto files
 mod join; // join token text, the statement an enrolling agent signs
 pub mod limits;

@@ -67,8 +67,11 @@ pub(crate) fn decode_plan(bytes: &[u8]) -> Result<Plan, DecodeFault> {
     Ok(Plan { interval_ms, agents: agents.map(|agents| agents.into_iter().collect()) })
 }
 
+/// What the row of a series mostly takes.
+const SERIES_BYTES: usize = 512;
+
 pub(crate) fn encode_series(series: &Series) -> Vec<u8> {
-    let mut row = ByteWriter::new();
+    let mut row = ByteWriter::with_capacity(SERIES_BYTES);
     write_list(&mut row, series.assignments.iter(), write_assignment);
     write_option(&mut row, series.recent.floor_ms, write_ms);
     write_list(&mut row, series.recent.instants_ms.iter().copied(), write_ms);

@@ -59,19 +59,20 @@ impl RowFault {
 impl Ledger {
     /// Every row, ascending by key.
     pub fn rows(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut rows: Vec<_> = self
-            .all_keys()
-            .into_iter()
-            .filter_map(|key| Some((key.to_bytes(), self.row(&key)?)))
-            .collect();
-        rows.sort();
+        let few = self.few_keys().into_iter();
+        let few = few.filter_map(|key| Some((key.to_bytes(), self.row(&key)?)));
+        let series = self.all_series();
+        let series = series.map(|(check, agent, series)| {
+            (series_key(check, agent), values::encode_series(series))
+        });
+        let mut rows: Vec<_> = few.chain(series).collect();
+        rows.sort_unstable();
         rows
     }
 
     /// The rows that changed since this was last called, ascending by key.
     pub fn take_dirty_rows(&mut self) -> Vec<RowChange> {
         let mut keys = std::mem::take(&mut self.touched);
-        self.take_dirty_series(&mut keys);
         for (slo, generations) in &mut self.objectives {
             for generation in generations {
                 let hours = generation.minutes.take_dirty().into_iter();
@@ -79,7 +80,10 @@ impl Ledger {
             }
         }
         let mut rows: Vec<_> = keys.iter().map(|key| (key.to_bytes(), self.row(key))).collect();
-        rows.sort();
+        self.take_dirty_series(&mut rows);
+        rows.sort_unstable();
+        // A series that went and came again was touched and is dirty.
+        rows.dedup_by(|next, row| next.0 == row.0);
         rows
     }
 
@@ -101,22 +105,22 @@ impl Ledger {
         Ok(ledger)
     }
 
-    fn take_dirty_series(&mut self, keys: &mut BTreeSet<RowKey>) {
+    /// There may be a hundred thousand: none is looked up by its key.
+    fn take_dirty_series(&mut self, rows: &mut Vec<RowChange>) {
         for (agent, checks) in &mut self.series {
             for (check, series) in checks {
                 if std::mem::take(&mut series.dirty) {
-                    keys.insert(RowKey::Series(check.clone(), agent.clone()));
+                    rows.push((series_key(check, agent), Some(values::encode_series(series))));
                 }
             }
         }
     }
 
-    fn all_keys(&self) -> BTreeSet<RowKey> {
+    /// Of every row but those of the series.
+    fn few_keys(&self) -> BTreeSet<RowKey> {
         let mut keys = BTreeSet::from([RowKey::Meta]);
         keys.extend(self.fleet.checks.keys().cloned().map(RowKey::Check));
         keys.extend(self.fleet.agents.keys().cloned().map(RowKey::Agent));
-        let series = self.all_series();
-        keys.extend(series.map(|(check, agent, _)| RowKey::Series(check.clone(), agent.clone())));
         for (slo, generations) in &self.objectives {
             keys.extend(generations.iter().flat_map(|one| RowKey::all_of(slo, one)));
         }
@@ -192,7 +196,10 @@ impl RowKey {
     }
 
     fn to_bytes(&self) -> Vec<u8> {
-        self.to_string().into_bytes()
+        match self {
+            RowKey::Series(check, agent) => series_key(check, agent),
+            other => other.to_string().into_bytes(),
+        }
     }
 
     fn parse(key: &[u8]) -> Result<RowKey, RowFault> {
@@ -222,6 +229,10 @@ fn parse_series(check: &str, agent: &str) -> Option<RowKey> {
 
 fn parse_hour(slo: &str, revision: &str, hour: &str) -> Option<RowKey> {
     Some(RowKey::Hour(slo.to_owned(), revision.parse().ok()?, hour.parse().ok()?))
+}
+
+fn series_key(check: &CheckName, agent: &AgentName) -> Vec<u8> {
+    ["s/", check.as_str(), "/", agent.as_str()].concat().into_bytes()
 }
 
 impl fmt::Display for RowKey {

@@ -8,46 +8,62 @@ use std::time::Duration;
 /// Shared content that one thread takes whole and many threads add to.
 #[derive(Default)]
 pub(crate) struct Mailbox<T> {
-    content: Mutex<T>,
+    held: Mutex<Held<T>>,
     posted: Condvar,
+}
+
+#[derive(Default)]
+struct Held<T> {
+    content: T,
+    /// The owner sleeps: to wake one that is awake is a system call for nothing.
+    is_awaited: bool,
 }
 
 impl<T: Default> Mailbox<T> {
     /// Changes the content and wakes the owner.
     pub(crate) fn post<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
-        let result = change(&mut self.lock());
-        self.posted.notify_one();
+        let mut held = self.lock();
+        let result = change(&mut held.content);
+        let is_awaited = std::mem::take(&mut held.is_awaited);
+        drop(held);
+        if is_awaited {
+            self.posted.notify_one();
+        }
         result
     }
 
     /// Looks at the content without waking anybody.
     pub(crate) fn peek<R>(&self, look: impl FnOnce(&T) -> R) -> R {
-        look(&self.lock())
+        look(&self.lock().content)
     }
 
     /// Waits until `ready` holds, then takes everything.
     pub(crate) fn take(&self, ready: impl Fn(&T) -> bool) -> T {
-        let mut content = self.lock();
-        while !ready(&content) {
-            content = self.posted.wait(content).unwrap_or_else(PoisonError::into_inner);
-        }
-        std::mem::take(&mut content)
+        let held = self.posted.wait_while(self.lock(), |held| held.awaits(&ready));
+        std::mem::take(&mut held.unwrap_or_else(PoisonError::into_inner).content)
     }
 
     /// Waits until `ready` holds or `wait` is over, then takes whatever is there.
     pub(crate) fn take_within(&self, ready: impl Fn(&T) -> bool, wait: Duration) -> T {
-        let content = self.lock();
-        let (mut content, _) = self
+        let (mut held, _) = self
             .posted
-            .wait_timeout_while(content, wait, |content| !ready(content))
+            .wait_timeout_while(self.lock(), wait, |held| held.awaits(&ready))
             .unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut content)
+        std::mem::take(&mut held.content)
     }
 
     /// A poisoned lock means a thread panicked, and every thread here aborts the process on a
     /// panic: whoever still runs may finish its sentence.
-    fn lock(&self) -> MutexGuard<'_, T> {
-        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Held<T>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Held<T> {
+    /// Whether the owner must sleep; then it wants to be woken.
+    fn awaits(&mut self, ready: impl Fn(&T) -> bool) -> bool {
+        self.is_awaited = !ready(&self.content);
+        self.is_awaited
     }
 }
 

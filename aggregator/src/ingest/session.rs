@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Sleep, sleep, timeout};
 use tonic::{Status, Streaming};
 
-use proofmark_evidence::{AgentName, Header, Leaf};
+use proofmark_evidence::{AgentName, Hash, Header, Leaf};
 use proofmark_proto as wire;
 use wire::gateway_message::Message as Answer;
 use wire::{
@@ -32,7 +32,8 @@ use super::gateway::Gateway;
 use super::refusal::{busy, diverged, refusal, refuse};
 use super::roll_over::{self, KnownPolicy};
 use super::{AgentDirectory, Handles, Proposer, SpecSnapshot};
-use crate::admission::{Admitted, Standing, admit};
+use crate::admission::{AdmissionWorkers, Admitted, Standing, admit};
+use crate::clock::Clock;
 use crate::command::{Command, Reply};
 use crate::consensus::ProposalOutcome;
 use crate::limits::*;
@@ -69,6 +70,15 @@ pub(super) struct Session<P, D> {
 struct Place {
     _permit: OwnedSemaphorePermit,
     ticket: Ticket,
+}
+
+/// What a batch is judged by. A small part of [`Handles`]: there is one for each batch.
+struct Judge {
+    agent: AgentName,
+    standing: Standing,
+    log_id: Hash,
+    clock: Clock,
+    counters: Counters,
 }
 
 /// What admission made of one batch.
@@ -233,8 +243,21 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
                 return self.judging.push_back(Box::pin(ready(Judged::Answered(answer))));
             }
         };
-        let (handles, agent) = (self.handles.clone(), self.agent.clone());
-        self.judging.push_back(Box::pin(judge(handles, agent, batch, place)));
+        let Some(standing) = self.handles.agents.find(&self.agent) else {
+            let answer = not_now(&self.handles.counters, NO_LEADER_RETRY_MS, "unknown_agent");
+            return self.judging.push_back(Box::pin(ready(Judged::Answered(answer))));
+        };
+        let judge = Judge {
+            agent: self.agent.clone(),
+            standing,
+            log_id: self.handles.identity.log_id(),
+            clock: self.handles.clock.clone(),
+            counters: self.handles.counters.clone(),
+        };
+        self.judging.push_back(match batch.payload.len() <= ADMITTED_HERE_BYTES_MAX {
+            true => Box::pin(ready(judge.judge(&batch, place))),
+            false => Box::pin(judge_elsewhere(self.handles.workers.clone(), judge, batch, place)),
+        });
     }
 
     /// Room for one more batch, or when to come back and why. Asked before anything is verified:
@@ -289,7 +312,9 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
         match judged {
             Judged::Answered(answer) => self.deciding.push_back(Box::pin(ready(answer))),
             Judged::Admitted(admitted, place) => {
-                self.deciding.push_back(Box::pin(decide(self.handles.clone(), admitted, place)));
+                let Handles { proposer, counters, .. } = &self.handles;
+                let deciding = decide(proposer.clone(), counters.clone(), admitted, place);
+                self.deciding.push_back(Box::pin(deciding));
             }
         }
     }
@@ -398,30 +423,33 @@ fn stream_age() -> Duration {
     Duration::from_millis(CONNECTION_AGE_MS_MAX - early_ms)
 }
 
-async fn judge<P: Proposer, D: AgentDirectory>(
-    handles: Handles<P, D>,
-    agent: AgentName,
+impl Judge {
+    fn judge(&self, batch: &Batch, place: Place) -> Judged {
+        let Batch { leaf, payload } = batch;
+        let now_ms = self.clock.unix_ms();
+        match admit(leaf, payload, &self.agent, &self.standing, self.log_id, now_ms) {
+            Ok(admitted) => Judged::Admitted(admitted, place),
+            Err(fault) => {
+                let (epoch, seq_first) = place_of(batch);
+                self.counters.note(Event::Batch, fault.slug());
+                Judged::Answered(refused(epoch, seq_first, (&fault).into()))
+            }
+        }
+    }
+}
+
+/// So much to verify that the network's threads must not wait for it.
+async fn judge_elsewhere(
+    workers: AdmissionWorkers,
+    judge: Judge,
     batch: Batch,
     place: Place,
 ) -> Judged {
-    let Some(standing) = handles.agents.find(&agent) else {
-        return Judged::Answered(not_now(&handles.counters, NO_LEADER_RETRY_MS, "unknown_agent"));
-    };
-    let (log_id, now_ms) = (handles.identity.log_id(), handles.clock.unix_ms());
-    let is_small = batch.payload.len() <= ADMITTED_HERE_BYTES_MAX;
-    let work = move || {
-        let judged = admit(&batch.leaf, &batch.payload, &agent, &standing, log_id, now_ms);
-        judged.map_err(|fault| (fault, place_of(&batch)))
-    };
-    let judged = if is_small { Some(work()) } else { handles.workers.run(work).await };
-    match judged {
-        None => Judged::Answered(not_now(&handles.counters, INGEST_BUSY_RETRY_MS, "shutting_down")),
-        Some(Ok(admitted)) => Judged::Admitted(admitted, place),
-        Some(Err((fault, (epoch, seq_first)))) => {
-            handles.counters.note(Event::Batch, fault.slug());
-            Judged::Answered(refused(epoch, seq_first, (&fault).into()))
-        }
-    }
+    let counters = judge.counters.clone();
+    let judged = workers.run(move || judge.judge(&batch, place)).await;
+    judged.unwrap_or_else(|| {
+        Judged::Answered(not_now(&counters, INGEST_BUSY_RETRY_MS, "shutting_down"))
+    })
 }
 
 /// The place of a batch whose header cannot be read.
@@ -438,19 +466,20 @@ fn place_of(batch: &Batch) -> (u64, u64) {
 }
 
 /// Proposes, waits, and turns what the state said into the answer.
-async fn decide<P: Proposer, D>(
-    handles: Handles<P, D>,
+async fn decide<P: Proposer>(
+    proposer: P,
+    counters: Counters,
     admitted: Admitted,
     place: Place,
 ) -> Answer {
     let Admitted { leaf, payload, epoch, seq_first, .. } = admitted;
-    let outcome = handles.proposer.propose(Command::Admit { leaf, payload }).await;
+    let outcome = proposer.propose(Command::Admit { leaf, payload }).await;
     let (slug, answer) = answer_of(&outcome, epoch, seq_first);
     if slug == "accepted" {
-        handles.counters.note_accepted(place.ticket.age_ms());
+        counters.note_accepted(place.ticket.age_ms());
     }
     drop(place);
-    handles.counters.note(Event::Batch, slug);
+    counters.note(Event::Batch, slug);
     answer
 }
 
