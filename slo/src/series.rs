@@ -227,9 +227,15 @@ impl RecentRuns {
             return false;
         }
         let Err(place) = self.instants_ms.binary_search(&at_ms) else { return false };
-        self.instants_ms.insert(place, at_ms);
-        if self.instants_ms.len() > RECENT_RUNS {
-            self.floor_ms = Some(self.instants_ms.remove(0));
+        match (self.instants_ms.len() < RECENT_RUNS, place) {
+            (true, _) => self.instants_ms.insert(place, at_ms),
+            (false, 0) => self.floor_ms = Some(at_ms),
+            // The oldest makes room: the others move up to the new one's place.
+            (false, _) => {
+                self.floor_ms = Some(self.instants_ms[0]);
+                self.instants_ms[..place].rotate_left(1);
+                self.instants_ms[place - 1] = at_ms;
+            }
         }
         true
     }

@@ -156,12 +156,12 @@ impl CheckRow {
         let silent =
             view.silent_since_ms.map(|since| format!("silent since {}", words::time(since)));
         Self {
-            agent: view.agent.clone(),
-            check: view.check.clone(),
-            kind: view.kind.clone(),
+            agent: view.agent.to_string(),
+            check: view.check.to_string(),
+            kind: view.kind.to_owned(),
             interval: words::duration(view.interval_ms),
-            target: view.target.clone(),
-            outcome: view.outcome.clone().unwrap_or_else(|| "not heard yet".into()),
+            target: view.target.to_string(),
+            outcome: view.outcome.unwrap_or("not heard yet").to_owned(),
             state: if silent.is_some() { "unknown" } else { view.state },
             silent: silent.unwrap_or_default(),
             when: view.scheduled_at_ms.map_or_else(String::new, words::time),

@@ -2,6 +2,7 @@
 //! nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proofmark_evidence::{AgentName, Outcome};
 use proofmark_slo::SeriesView;
@@ -62,25 +63,26 @@ fn silent_checks(series: &[SeriesView]) -> BTreeMap<&AgentName, u64> {
     counts
 }
 
+/// By agent, then check: as the series come.
 fn checks(state: &State, series: &[SeriesView]) -> Vec<CheckView> {
     let checks = state.specs().in_force().checks.iter();
-    let by_name: BTreeMap<&str, &Check> =
-        checks.map(|check| (check.name.as_str(), check)).collect();
-    let view = |one: &SeriesView| check_view(one, by_name.get(one.check.as_str()).copied());
-    let mut views: Vec<CheckView> = series.iter().map(view).collect();
-    views.sort_by(|a, b| (&a.agent, &a.check).cmp(&(&b.agent, &b.check)));
-    views
+    let known = |check: &Check| (check.probe.kind(), Arc::from(check.probe.target()));
+    let by_name: BTreeMap<&str, (&'static str, Arc<str>)> =
+        checks.map(|check| (check.name.as_str(), known(check))).collect();
+    let unknown = ("", Arc::from(""));
+    let of = |one: &SeriesView| by_name.get(one.check.as_str()).unwrap_or(&unknown);
+    series.iter().map(|one| check_view(one, of(one))).collect()
 }
 
-fn check_view(one: &SeriesView, check: Option<&Check>) -> CheckView {
+fn check_view(one: &SeriesView, (kind, target): &(&'static str, Arc<str>)) -> CheckView {
     let last = one.last.as_ref();
     CheckView {
-        check: one.check.to_string(),
-        agent: one.agent.to_string(),
-        kind: check.map_or_else(String::new, |check| check.probe.kind().to_owned()),
-        target: check.map_or_else(String::new, |check| check.probe.target()),
+        check: one.check.clone(),
+        agent: one.agent.clone(),
+        kind,
+        target: Arc::clone(target),
         interval_ms: one.interval_ms,
-        outcome: last.map(|run| run.outcome.slug().to_owned()),
+        outcome: last.map(|run| run.outcome.slug()),
         state: last.map_or("none", |run| family(&run.outcome)),
         scheduled_at_ms: last.map(|run| run.scheduled_at_ms),
         silent_since_ms: one.silent_since_ms,

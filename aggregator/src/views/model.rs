@@ -3,7 +3,11 @@
 //! Times are Unix milliseconds, ratios parts per billion; a name says its unit. An interval's
 //! ends are what the number would be were every unknown bad (`worst`) or good (`best`).
 
-use serde::Serialize;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use proofmark_evidence::{AgentName, CheckName};
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 /// One replica, as it sees itself.
@@ -47,20 +51,30 @@ pub struct AgentView {
     pub silent_checks: u64,
 }
 
-/// One check on one agent.
+/// One check on one agent. A fleet has a hundred thousand of them: their texts are shared.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CheckView {
-    pub check: String,
-    pub agent: String,
-    pub kind: String,
-    pub target: String,
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String)]
+    pub check: CheckName,
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String)]
+    pub agent: AgentName,
+    pub kind: &'static str,
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String)]
+    pub target: Arc<str>,
     pub interval_ms: u64,
     /// `pass`, or the slug of why not; absent before the first result.
-    pub outcome: Option<String>,
+    pub outcome: Option<&'static str>,
     /// `pass`, `fail`, `unknown` or `none`: the outcome's family.
     pub state: &'static str,
     pub scheduled_at_ms: Option<u64>,
     pub silent_since_ms: Option<u64>,
+}
+
+fn as_text<S: Serializer>(text: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(text)
 }
 
 /// A ratio that is not exact while something is unknown.

@@ -60,6 +60,14 @@ pub(super) struct Resident {
     pub(super) connections: u64,
 }
 
+impl Resident {
+    /// What the connections added, shared among them.
+    pub(super) fn kib_a_connection(&self) -> f64 {
+        let grown = self.connected.saturating_sub(self.enrolled) as f64;
+        grown / 1_024.0 / self.connections.max(1) as f64
+    }
+}
+
 /// Bytes of one replica's folders at the end.
 pub(super) struct Disk {
     pub(super) evidence: u64,

@@ -22,6 +22,7 @@ mod overload;
 mod plan;
 mod published;
 mod report;
+mod rows;
 mod series;
 mod stages;
 

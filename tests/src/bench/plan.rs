@@ -62,7 +62,7 @@ impl From<Regime> for Plan {
     fn from(regime: Regime) -> Plan {
         let fleet = Plan {
             regime,
-            seconds: 15,
+            seconds: 12,
             warm_up_s: 5,
             backlog_s: 20,
             agents: 1_000,
@@ -71,11 +71,11 @@ impl From<Regime> for Plan {
             checks: 100,
             in_flight: 2,
             signed_ahead: 0,
-            etcd_s: 8,
+            etcd_s: 6,
         };
         match regime {
             Regime::Large => Plan {
-                backlog_s: 60,
+                backlog_s: 40,
                 agents: 100,
                 results: 3_000,
                 checks: 900,

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::etcd::Puts;
 use super::ingest::{Findings, Measured};
 use super::load::{Acked, Tally};
+use super::rows::rows;
 use super::stages::Stages;
 
 pub(super) fn table(findings: &Findings<'_>) -> String {
@@ -40,23 +41,24 @@ fn write_all(text: &mut String, findings: &Findings<'_>) -> std::fmt::Result {
     write_bytes(text, findings)?;
     write_etcd(text, findings)?;
     write_floor(text, findings)?;
-    write_proof(text, findings)
+    write_proof(text, findings)?;
+    writeln!(text, "{}", rows(findings))
 }
 
 /// All acks, ascending in time.
-fn acks(findings: &Findings<'_>) -> Vec<Acked> {
+pub(super) fn acks(findings: &Findings<'_>) -> Vec<Acked> {
     let mut acks: Vec<Acked> =
         findings.tally.iter().flat_map(|tally| tally.acks.iter().copied()).collect();
     acks.sort_by_key(|ack| ack.at_us);
     acks
 }
 
-fn within(acks: &[Acked], measured: &Measured) -> Vec<Acked> {
+pub(super) fn within(acks: &[Acked], measured: &Measured) -> Vec<Acked> {
     let (from_us, until_us) = (measured.before.at_us, measured.after.at_us);
     acks.iter().copied().filter(|ack| (from_us..until_us).contains(&ack.at_us)).collect()
 }
 
-fn results_of(acks: &[Acked]) -> f64 {
+pub(super) fn results_of(acks: &[Acked]) -> f64 {
     acks.iter().map(|ack| ack.results).sum::<u64>() as f64
 }
 
@@ -147,9 +149,7 @@ fn write_bytes(text: &mut String, findings: &Findings<'_>) -> std::fmt::Result {
     row(text, "resident, each replica, enrolled", each(resident.enrolled), "MiB")?;
     row(text, "resident, each replica, connected", each(resident.connected), "MiB")?;
     row(text, "resident, each replica, under load", each(resident.loaded), "MiB")?;
-    let grown = resident.connected.saturating_sub(resident.enrolled) as f64;
-    let kib = grown / 1_024.0 / resident.connections.max(1) as f64;
-    row(text, "resident, each connected agent", kib, "KiB")?;
+    row(text, "resident, each connected agent", resident.kib_a_connection(), "KiB")?;
     let sum = |of: fn(&Tally) -> u64| findings.tally.iter().map(of).sum::<u64>();
     count(text, "streams that ended or did not open", sum(|tally| tally.reconnects))?;
     count(text, "refusals that say: again later", sum(|tally| tally.retries))?;
