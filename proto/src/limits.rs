@@ -8,8 +8,8 @@ pub const TOKEN_ADDRESS_BYTES_MAX: usize = 260;
 /// refused.
 pub const TOKEN_ADDRESSES_MAX: usize = 8;
 
-/// What a stream's buffers begin with, in bytes for each direction: room for an ack or a small batch.
-/// A larger message gets a larger one.
+/// What a stream's buffers begin with, in bytes for each direction: room for an ack or a small
+/// batch. A larger message gets a larger one.
 pub const STREAM_BUFFER_BYTES: usize = 1_024;
 
 /// Messages that wait for one stream are sent together, up to so many bytes.

@@ -84,7 +84,7 @@ pub fn ingest(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<String, String> 
     say("starting three replicas");
     let mut cluster = Installation::start(REPLICAS);
     cluster.apply("load.yaml", &series::specs(plan));
-    say(&format!("enrolling {} agents", plan.agents + plan.idle));
+    say(&format!("enrolling {} agents", plan.agents));
     let enrolled = Enrolled::new(&cluster, plan)?;
     let resident_enrolled = resident(&cluster)?;
     say("connecting them");

@@ -82,11 +82,12 @@ struct Pending {
 pub(super) struct Enrolled {
     runtime: Runtime,
     addresses: Vec<String>,
-    agents: Vec<(Identity, Series)>,
+    agents: Vec<(Arc<Identity>, Series)>,
 }
 
 impl Enrolled {
-    /// Enrols the plan's agents and lets the backlog grow; meanwhile they sign ahead.
+    /// Enrols the plan's agents and lets the backlog grow; meanwhile they sign ahead. Those that say
+    /// nothing are further connections of the same agents: a cluster keeps a thousand tokens.
     pub(super) fn new(cluster: &Installation, plan: &Plan) -> Result<Enrolled, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("load")
@@ -95,13 +96,15 @@ impl Enrolled {
             .map_err(|why| why.to_string())?;
         let addresses: Vec<String> =
             cluster.replicas.iter().map(|replica| replica.grpc.to_string()).collect();
-        let count = plan.agents + plan.idle;
-        let identities = runtime.block_on(enrol(cluster, &addresses, count))?;
+        let identities = runtime.block_on(enrol(cluster, &addresses, plan.agents))?;
+        let identities: Vec<_> = identities.into_iter().map(Arc::new).collect();
         let now_ms = AgentClock::system().unix_ms();
-        let with_series = |identity: Identity| {
-            Series::new(Whose::from(&identity), plan, now_ms).map(|series| (identity, series))
+        let with_series = |identity: &Arc<Identity>| {
+            let series = Series::new(Whose::from(&**identity), plan, now_ms)?;
+            Ok::<_, String>((Arc::clone(identity), series))
         };
-        let agents = identities.into_iter().map(with_series).collect::<Result<_, _>>()?;
+        let all = identities.iter().cycle().take(plan.agents + plan.idle);
+        let agents = all.map(with_series).collect::<Result<_, _>>()?;
         wait::let_pass(Duration::from_secs(plan.backlog_s));
         Ok(Enrolled { runtime, addresses, agents })
     }
@@ -119,7 +122,7 @@ impl Enrolled {
             let mut addresses = self.addresses.clone();
             addresses.rotate_left(at % self.addresses.len());
             let agent = Agent {
-                identity: Arc::new(identity),
+                identity,
                 addresses,
                 series,
                 ahead,

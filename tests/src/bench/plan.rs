@@ -7,7 +7,7 @@ pub enum Regime {
     Large,
     /// A thousand agents that report ten results at a time.
     Fleet,
-    /// The same fleet among ten thousand connected agents.
+    /// The same fleet among ten thousand connections of agents.
     Crowd,
 }
 
@@ -31,6 +31,9 @@ impl Regime {
     }
 }
 
+/// An agent needs a token to enrol, and a cluster keeps so many.
+const AGENTS_MAX: u64 = 1_000;
+
 /// One run of the benchmark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -43,7 +46,7 @@ pub struct Plan {
     pub backlog_s: u64,
     /// Agents that send, each with an identity and a stream of its own, spread over the replicas.
     pub agents: usize,
-    /// Agents that are connected besides, and say nothing.
+    /// Connections of theirs besides, that say nothing.
     pub idle: usize,
     /// Results in each batch.
     pub results: usize,
@@ -115,7 +118,7 @@ impl Plan {
                 "--seconds" => plan.seconds = within(flag, number, 1, 3_600)?,
                 "--warm-up" => plan.warm_up_s = within(flag, number, 1, 600)?,
                 "--backlog" => plan.backlog_s = within(flag, number, 0, 3_600)?,
-                "--agents" => plan.agents = within(flag, number, 1, 10_000)? as usize,
+                "--agents" => plan.agents = within(flag, number, 1, AGENTS_MAX)? as usize,
                 "--idle" => plan.idle = within(flag, number, 0, 9_999)? as usize,
                 "--results" => plan.results = within(flag, number, 1, 4_096)? as usize,
                 "--checks" => plan.checks = within(flag, number, 1, 900)? as usize,
@@ -167,7 +170,7 @@ mod tests {
     #[test]
     fn wrong_flags_are_named() {
         for (line, expect) in [
-            ("--agents 0", "--agents: expected 1 to 10000, got 0"),
+            ("--agents 0", "--agents: expected 1 to 1000, got 0"),
             ("fleet --in-flight 9", "--in-flight: expected 1 to 8, got 9"),
             ("--seconds x", "--seconds x: cargo xtask"),
             ("--seconds", "cargo xtask"),

@@ -25,7 +25,7 @@ fn write_all(text: &mut String, findings: &Findings<'_>) -> std::fmt::Result {
     )?;
     writeln!(
         text,
-        "{} agents, {} batches in flight each, {} checks at 1 s each, {} idle agents besides; {} s \
+        "{} agents, {} batches in flight each, {} checks at 1 s each, {} idle connections besides; {} s \
          of backlog, {} batches signed ahead",
         plan.agents, plan.in_flight, plan.checks, plan.idle, plan.backlog_s, plan.signed_ahead
     )?;
