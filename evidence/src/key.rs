@@ -8,6 +8,7 @@ use ring::rand::SecureRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
 use crate::hash::{Hash, sha256};
+use crate::memo;
 
 const SEED_TEXT_PREFIX: &str = "proofmark-ed25519-seed:";
 const PUBLIC_TEXT_PREFIX: &str = "proofmark-ed25519:";
@@ -87,9 +88,11 @@ impl SigningKey {
 
     /// Deterministic: the same key and message give the same 64 bytes on every machine.
     pub fn sign(&self, message: &[u8]) -> Signature {
-        let mut signature = [0; 64];
-        signature.copy_from_slice(self.pair.sign(message).as_ref());
-        Signature(signature)
+        Signature(memo::signed(self.pair.public_key().as_ref(), message, || {
+            let mut signature = [0; 64];
+            signature.copy_from_slice(self.pair.sign(message).as_ref());
+            signature
+        }))
     }
 
     /// `proofmark-ed25519-seed:<base64>`: what a key file contains, a secret.
@@ -129,9 +132,13 @@ impl PublicKey {
         if self.is_weak() {
             return Err(KeyFault::Weak { key: *self });
         }
-        UnparsedPublicKey::new(&ED25519, self.0)
-            .verify(message, &signature.0)
-            .map_err(|_| KeyFault::Signature { key_id: self.key_id() })
+        let is_valid = memo::checked(&self.0, &signature.0, message, || {
+            UnparsedPublicKey::new(&ED25519, self.0).verify(message, &signature.0).is_ok()
+        });
+        match is_valid {
+            true => Ok(()),
+            false => Err(KeyFault::Signature { key_id: self.key_id() }),
+        }
     }
 
     /// Whether the point has small order. Admission refuses to enrol such a key.

@@ -25,6 +25,7 @@ mod spec_change;
 mod dsse; // by whom
 mod key;
 mod leaf;
+mod memo;
 mod seal;
 mod view;
 
@@ -69,6 +70,7 @@ pub use layout::{
 };
 pub use leaf::{LEAF_VERSION, Leaf, LeafFault, LeafKind};
 pub use measurement::{Measurement, MeasurementKind};
+pub use memo::remember_signatures;
 pub use merkle::{
     Frontier, ProofFault, Subtrees, empty_root, inclusion_path, leaf_hash, node_hash, results_root,
     root_of, verify_consistency, verify_inclusion,

@@ -285,11 +285,7 @@ impl Core {
     /// that are here already are compared. Durable with the next sync.
     ///
     /// A crash leaves some of them: start-up reads them back, and they come again and are compared.
-    pub(super) fn adopt(
-        &mut self,
-        first: u64,
-        leaves: Vec<(Leaf, Vec<u8>)>,
-    ) -> Result<(), RecorderFault> {
+    pub fn adopt(&mut self, first: u64, leaves: Vec<(Leaf, Vec<u8>)>) -> Result<(), RecorderFault> {
         for (index, (leaf, payload)) in (first..).zip(leaves) {
             if self.health.is_diverged() {
                 return Ok(());
@@ -305,7 +301,7 @@ impl Core {
 
     /// Whether the first `size` leaves have the root to which a cosigned checkpoint leads. If not,
     /// this replica has diverged.
-    pub(super) fn has_root(&mut self, size: u64, expected: Hash) -> Result<bool, RecorderFault> {
+    pub fn has_root(&mut self, size: u64, expected: Hash) -> Result<bool, RecorderFault> {
         let got = self.writer.root_at(size)?;
         if got != expected {
             self.health.diverge(Divergence::Root { size, expected, got });
@@ -314,14 +310,14 @@ impl Core {
     }
 
     /// The published size, and the policy in force from there on.
-    pub(super) fn believed(&self) -> (u64, Policy) {
+    pub fn believed(&self) -> (u64, Policy) {
         (self.published_size(), self.writer.policy().clone())
     }
 
     /// Publishes a checkpoint that a peer published, after what it covers was adopted, and before
     /// it the changes of cosigners on the way to it. False: it is not this log's, and that may be
     /// this replica's fault.
-    pub(super) fn adopt_checkpoint(
+    pub fn adopt_checkpoint(
         &mut self,
         transitions: &[Transition],
         note: &str,

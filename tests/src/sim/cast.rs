@@ -1,5 +1,6 @@
 //! Who takes part: the log, its nodes, its agents, with keys that every run shares.
 
+use proofmark_aggregator::command::{Founder, NodeHost, NodeName};
 use proofmark_evidence::{AgentName, Hash, Origin, Policy, PublicKey, SigningKey, sha256};
 
 /// Where a run's clock begins, Unix milliseconds.
@@ -32,7 +33,7 @@ impl Cast {
         let origin = Origin::parse("sim.example/log").expect("a plain name");
         let log_key = key(99);
         let nodes: Vec<Cosigner> = (1..=nodes)
-            .map(|n| Cosigner { name: format!("sim.example/node-{n}"), key: key(100 + n) })
+            .map(|n| Cosigner { name: format!("{origin}/node-{n}"), key: key(100 + n) })
             .collect();
         let public: Vec<(String, PublicKey)> =
             nodes.iter().map(|node| (node.name.clone(), node.key.public())).collect();
@@ -44,6 +45,16 @@ impl Cast {
             })
             .collect();
         Self { log_id: origin.log_id(), origin, log_key, nodes, agents, policy }
+    }
+
+    /// The same nodes, as a cluster begins its list of members with them.
+    pub(super) fn founders(&self) -> Vec<Founder> {
+        let founder = |(id, node): (u64, &Cosigner)| {
+            let (grpc, peers) = (format!("node-{id}:1"), format!("node-{id}:2"));
+            let name = NodeName::parse(&format!("node-{id}")).expect("a plain name");
+            Founder { id, name, host: NodeHost { key: node.key.public(), grpc, peers } }
+        };
+        (1..).zip(&self.nodes).map(founder).collect()
     }
 
     pub(super) fn genesis_nodes(&self) -> Vec<(String, PublicKey)> {

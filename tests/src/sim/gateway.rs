@@ -74,7 +74,8 @@ impl Gateway {
             next_seq: standing.next_seq,
             last_header_hash: standing.last_hash,
         };
-        let specs = specs_of(state).filter(|specs| specs.revision != spec_revision);
+        let newest = state.specs().newest().filter(|(revision, _)| *revision != spec_revision);
+        let specs = newest.and_then(|_| specs_of(state));
         Some(std::iter::once(welcome).chain(specs.map(Answer::Specs)).collect())
     }
 

@@ -16,8 +16,12 @@ pub enum Planted {
     AppliedFromHardState,
     AppliedIndexNotAtomic,
     SavedWithoutDedupe,
+    SnapshotWithoutDedupe,
+    EffectsLostOnRestart,
     SavedBeforeEvidence,
     TornTakenForCorrupt,
+    CorruptTakenForTorn,
+    TickDuringInstall,
     LogClearedBeforeSnapshot,
     StaleRead,
     TimeByLocalClock,
@@ -85,6 +89,16 @@ const ALL: &[About] = &[
         "the saved state does not bring what was heard of the agents",
     ),
     about(
+        Planted::SnapshotWithoutDedupe,
+        "snapshot_without_dedupe",
+        "a snapshot does not bring what was heard of the agents",
+    ),
+    about(
+        Planted::EffectsLostOnRestart,
+        "effects_lost_on_restart",
+        "entries that are applied again after a start have no effects",
+    ),
+    about(
         Planted::SavedBeforeEvidence,
         "saved_before_evidence",
         "the state is saved before the leaves it counts are durable, and believed at the start",
@@ -93,6 +107,16 @@ const ALL: &[About] = &[
         Planted::TornTakenForCorrupt,
         "torn_taken_for_corrupt",
         "an unfinished last record keeps a replica from starting",
+    ),
+    about(
+        Planted::CorruptTakenForTorn,
+        "corrupt_taken_for_torn",
+        "a log with a flipped bit is cut there, as if its end had never been written whole",
+    ),
+    about(
+        Planted::TickDuringInstall,
+        "tick_during_install",
+        "time goes on for elections while the state is being taken from a snapshot",
     ),
     about(
         Planted::LogClearedBeforeSnapshot,

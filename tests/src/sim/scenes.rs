@@ -17,7 +17,7 @@ pub struct Scene {
 }
 
 /// All of them.
-pub const SCENES: [Scene; 4] = [
+pub const SCENES: [Scene; 5] = [
     Scene {
         name: "election",
         about: "Three nodes choose a leader; it loses power; the others choose another; it comes \
@@ -41,6 +41,12 @@ pub const SCENES: [Scene; 4] = [
         about: "A leader hands over to another node without an election timeout.",
         play: transfer,
     },
+    Scene {
+        name: "upgrade",
+        about: "Once every node says that it knows the newer commands, the leader raises the \
+                version; each node applies that entry, and from there on keeps the list of members.",
+        play: upgrade,
+    },
 ];
 
 /// Seeds with three nodes and one agent are searched among these.
@@ -55,16 +61,19 @@ impl Scene {
         let mut world = small_world()?;
         (self.play)(&mut world)?;
         let (_, story) = world.trace.into_parts();
-        Ok(format!("{}\n\n{}\n", self.about, story.join("\n")))
+        let (name, about) = (self.name, self.about);
+        let again = format!("Told by `cargo xtask sim --scene {name}`: seconds, then what happened.");
+        Ok(format!("{about}\n\n{again}\n\n{}\n", story.join("\n")))
     }
 }
 
-fn small_world() -> Result<World, String> {
+pub(super) fn small_world() -> Result<World, String> {
     for seed in SEEDS {
         let world = World::new(seed, None, Trace::new(true))?;
         if world.nodes.len() == 3 && world.agents.len() == 1 {
             let mut world = world;
             world.phase = Phase::Healing;
+            world.upgrade_at_ms = u64::MAX;
             return Ok(world);
         }
     }
@@ -92,6 +101,11 @@ fn snapshot(world: &mut World) -> Result<(), String> {
     let follower = (leader(world)? + 1) % world.nodes.len();
     world.crash_node(follower, End::Killed, 30_000);
     world.suffer(38_000)
+}
+
+fn upgrade(world: &mut World) -> Result<(), String> {
+    world.upgrade_at_ms = 4_000;
+    world.suffer(7_000)
 }
 
 fn transfer(world: &mut World) -> Result<(), String> {

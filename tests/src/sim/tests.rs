@@ -1,6 +1,7 @@
 //! The simulator about itself: it repeats, much happens in it, and it can fail.
 
 use super::*;
+use crate::golden;
 
 #[test]
 fn the_same_seed_is_the_same_run_to_the_byte() {
@@ -26,12 +27,24 @@ fn everything_holds_and_much_happens() {
     assert!(sum(|r| r.publications) > 40);
 }
 
+/// What a newcomer reads of a cluster: `tests/golden/cluster`.
 #[test]
-fn every_scene_ends_well() {
-    for scene in scenes::SCENES {
+fn every_scene_is_told_as_written() {
+    let differences = scenes::SCENES.iter().filter_map(|scene| {
         let told = scene.transcript().unwrap_or_else(|why| panic!("{}: {why}", scene.name));
-        assert!(told.contains(" leads term "), "{}", scene.name);
-    }
+        golden::difference(&golden::dir("cluster").join(format!("{}.txt", scene.name)), &told)
+    });
+    golden::assert_none(&differences.collect::<Vec<_>>());
+}
+
+#[test]
+fn who_calls_a_node_that_is_down_calls_again() {
+    let mut world = scenes::small_world().expect("a small world");
+    world.suffer(3_000).expect("nothing fails");
+    (0..3).for_each(|node| world.crash_node(node, world::End::Killed, 1_500));
+    world.suffer(12_000).expect("nothing else fails");
+    let up = world.agents[0].up.as_ref();
+    assert!(up.is_some_and(|agent| agent.link.is_welcome), "its first call met nobody");
 }
 
 /// Seeds that once failed, each with the reason behind it.

@@ -13,6 +13,7 @@ mod files;
 mod names;
 mod raft_files;
 mod site;
+mod snapshot_files;
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,6 +25,7 @@ pub(super) use files::{EvidenceFiles, SpoolFiles};
 use names::{Names, Node, parent};
 pub(super) use raft_files::RaftFiles;
 pub use site::{Class, Fault, Op, Site};
+pub(super) use snapshot_files::SnapshotFiles;
 
 use super::rng::Rng;
 
@@ -46,6 +48,7 @@ struct State {
     /// Oldest first.
     armed: VecDeque<(Site, Fault)>,
     struck: Option<Struck>,
+    flipped: Option<(String, usize)>,
     coverage: Coverage,
     lies: Lies,
 }
@@ -75,6 +78,7 @@ impl Disk {
             torn_permille: 500,
             armed: VecDeque::new(),
             struck: None,
+            flipped: None,
             coverage: Coverage::default(),
             lies,
         };
@@ -132,12 +136,33 @@ impl Disk {
         let files: Vec<(String, usize)> =
             files.map(|(path, place)| (path.clone(), place)).collect();
         let (path, place) = files.get(rng.index(files.len().max(1)))?.clone();
-        let content = &mut state.contents[place];
-        content.flip(rng.index(content.bytes().len() * 8));
-        let site = Site { class: Class::of(&path), op: Op::Rest };
-        state.coverage.visit(site);
-        state.coverage.hit(site, Fault::BitFlip);
+        let bit = rng.index(state.contents[place].bytes().len() * 8);
+        state.flip(&path, place, bit);
         Some(path)
+    }
+
+    /// The same in the first half of a file that is at least so long.
+    pub(super) fn flip_early_bit(
+        &self,
+        begin: &str,
+        bytes_min: usize,
+        rng: &mut Rng,
+    ) -> Option<String> {
+        let state = &mut *self.lock();
+        let files = state.names.files().filter(|(path, place)| {
+            path.starts_with(begin) && state.contents[*place].bytes().len() >= bytes_min
+        });
+        let files: Vec<(String, usize)> =
+            files.map(|(path, place)| (path.clone(), place)).collect();
+        let (path, place) = files.get(rng.index(files.len().max(1)))?.clone();
+        let bit = rng.index(state.contents[place].bytes().len() * 4);
+        state.flip(&path, place, bit);
+        Some(path)
+    }
+
+    /// The newest bit that turned: its file, and its place there in bytes.
+    pub(super) fn flipped(&self) -> Option<(String, usize)> {
+        self.lock().flipped.clone()
     }
 
     /// What was done until now was preparation.
@@ -338,6 +363,14 @@ impl State {
             Some(Node::Dir) => Err(io::ErrorKind::IsADirectory.into()),
             None => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    fn flip(&mut self, path: &str, place: usize, bit: usize) {
+        self.contents[place].flip(bit);
+        self.flipped = Some((path.to_owned(), bit / 8));
+        let site = Site { class: Class::of(path), op: Op::Rest };
+        self.coverage.visit(site);
+        self.coverage.hit(site, Fault::BitFlip);
     }
 
     fn new_file(&mut self, path: &str) -> usize {

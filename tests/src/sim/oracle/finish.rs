@@ -28,6 +28,7 @@ pub(in crate::sim) fn judge(
     check_acknowledged(oracle, &reading)?;
     check_spooled(truth, &reading)?;
     check_results(truth, &reading)?;
+    reading.early.clone().map_or(Ok(()), Err)?;
     check_numbers(&reading, state)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proofmark_evidence::{
-    BatchHeader, Hash, Header, KeyChangeKind, LeafVisitor, OpenBatch, Outcome, sha256,
+    BatchHeader, CheckRef, Hash, Header, KeyChangeKind, LeafVisitor, OpenBatch, Outcome, sha256,
 };
 use proofmark_slo::Replay;
 use proofmark_spec::{Documents, Source, parse};
@@ -22,6 +22,10 @@ pub(super) struct Reading {
     /// The documents applied, and the instant each took effect, ascending.
     pub(super) specs: Vec<(Documents, u64)>,
     pub(super) newest_at_ms: u64,
+    /// From when on each revision of the specs is in force.
+    in_force_from_ms: BTreeMap<u64, u64>,
+    /// The first run that was made by specs not in force yet.
+    pub(super) early: Option<String>,
 }
 
 impl LeafVisitor for Reading {
@@ -39,6 +43,7 @@ impl LeafVisitor for Reading {
                 }
             }
             Header::SpecChange(change) => {
+                self.in_force_from_ms.insert(change.revision, change.effective_at_ms);
                 let text = String::from_utf8_lossy(payload);
                 // An operator who repeats himself applies the same text as another revision.
                 if let Ok(documents) = parse(&[Source { file: "applied", text: &text }]) {
@@ -56,10 +61,26 @@ impl Reading {
         for result in &open.results {
             if matches!(result.outcome, Outcome::Pass | Outcome::Fail(_)) {
                 let agent = open.header.agent.to_string();
-                let check = open.check(result).check.to_string();
-                let key = (agent, check, open.scheduled_at_ms(result));
+                let CheckRef { check, spec_revision, .. } = open.check(result);
+                let key = (agent, check.to_string(), open.scheduled_at_ms(result));
+                self.look_for_early(*spec_revision, &key);
                 self.known.entry(key).or_default().push((result.outcome, index));
             }
+        }
+    }
+}
+
+impl Reading {
+    /// A batch lies behind the specs that its agent measured by: their revision is known here.
+    fn look_for_early(&mut self, revision: u64, (agent, check, at_ms): &RunKey) {
+        let in_force = self.in_force_from_ms.get(&revision);
+        if in_force.is_none_or(|from_ms| at_ms < from_ms) {
+            self.early.get_or_insert_with(|| {
+                format!(
+                    "{check} on {agent} at {at_ms} was run by revision {revision}, in force from \
+                     {in_force:?} on"
+                )
+            });
         }
     }
 }

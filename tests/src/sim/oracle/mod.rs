@@ -22,6 +22,8 @@ pub(super) struct Oracle {
     leader_of_term: BTreeMap<u64, u64>,
     /// Term and data hash of each committed entry, from index 1.
     committed: Vec<(u64, Hash)>,
+    /// How far each node has handed out entries as committed: they are durable there.
+    committed_by: BTreeMap<u64, u64>,
     /// Digest of what applying each index answered and caused, as first seen.
     applied: BTreeMap<u64, Hash>,
     /// State bytes after some indexes, as first seen.
@@ -50,6 +52,7 @@ impl Oracle {
 
     pub(super) fn committed(&mut self, node_id: u64, entry: &Entry) -> Result<(), String> {
         let got = (entry.term, sha256(&entry.data));
+        self.committed_by.insert(node_id, entry.index);
         let position = usize::try_from(entry.index - 1).expect("a log in memory");
         match self.committed.get(position) {
             Some(expected) if *expected == got => Ok(()),
@@ -104,7 +107,14 @@ impl Oracle {
     pub(super) fn started(&self, node_id: u64, seen: Remembered) -> Result<(), String> {
         let cosigned = self.cosigned.get(&node_id).copied().unwrap_or(0);
         let published = self.published.get(&node_id).copied().unwrap_or(0);
-        let Remembered { leaves, last_signed, published: still_published } = seen;
+        let committed = self.committed_by.get(&node_id).copied().unwrap_or(0);
+        let Remembered { leaves, last_signed, published: still_published, log_end } = seen;
+        if log_end < committed {
+            return Err(format!(
+                "node {node_id} had {committed} committed entries, after a start its log ends at \
+                 {log_end}"
+            ));
+        }
         if leaves < cosigned {
             return Err(format!(
                 "node {node_id} vouched for {cosigned} leaves and has {leaves} after a start"
@@ -159,6 +169,7 @@ pub(super) struct Remembered {
     pub(super) leaves: u64,
     pub(super) last_signed: u64,
     pub(super) published: u64,
+    pub(super) log_end: u64,
 }
 
 fn same(

@@ -42,6 +42,12 @@ pub(super) fn open(
     let identity = identity(cast, node_id);
     let before = total_bytes(disk);
     let opened = LogStore::open_on(Arc::new(RaftFiles::new(disk)), identity, FILE_BYTES);
+    let opened = match opened {
+        Err(_) if planted == Some(Planted::CorruptTakenForTorn) && cut_at_flip(disk) => {
+            LogStore::open_on(Arc::new(RaftFiles::new(disk)), identity, FILE_BYTES)
+        }
+        opened => opened,
+    };
     let (store, recovered) = opened.map_err(|fault| fault.to_string())?;
     if planted == Some(Planted::TornTakenForCorrupt) && total_bytes(disk) < before {
         return Err("raft log damaged: its last record is not whole".to_owned());
@@ -90,6 +96,21 @@ impl Log {
             struck.is_some_and(|one| matches!(one.fault, Fault::NoSpace | Fault::SyncFailed));
         is_only_said && self.disk.take_struck().is_some()
     }
+}
+
+/// Planted: whatever comes after the bit that turned was never written, it seems.
+fn cut_at_flip(disk: &Disk) -> bool {
+    let Some((flipped, at)) = disk.flipped().filter(|(path, _)| path.starts_with("raft/")) else {
+        return false;
+    };
+    for (path, bytes) in disk.files_below("raft/") {
+        if path == flipped {
+            disk.put(&path, &bytes[..at.min(bytes.len())]);
+        } else if path > flipped {
+            disk.wipe(&path);
+        }
+    }
+    true
 }
 
 fn identity(cast: &Cast, node_id: u64) -> LogIdentity {

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proofmark_aggregator::command::{Command, Entry, Reply};
 use proofmark_aggregator::recorder::RecorderTask;
+use proofmark_aggregator::snapshot::RowBytes;
 use proofmark_aggregator::state::{Effect, NewLeaf, State};
 use proofmark_evidence::{
-    AgentName, BatchDraft, Coverage, Hash, OpenBatch, SealedBatch, SigningKey, sha256, sha256_parts,
+    AgentName, BatchDraft, ByteReader, ByteWriter, Coverage, Hash, OpenBatch, SealedBatch,
+    SigningKey, sha256, sha256_parts,
 };
 
+use super::saved::Rows;
 use crate::sim::Planted;
 
 /// The state of one replica, and what came out of it since the start.
@@ -178,6 +181,28 @@ impl Machine {
         }
     }
 
+    /// Everything, as a snapshot holds it.
+    pub(super) fn snapshot_rows(&self) -> Vec<RowBytes> {
+        let rows = self.state.rows();
+        match self.is_planted(Planted::SnapshotWithoutDedupe) {
+            true => rows.into_iter().map(|row| self.without_dedupe(row)).collect(),
+            false => rows,
+        }
+    }
+
+    /// Planted: an agent as if it had just been enrolled.
+    fn without_dedupe(&self, (key, value): RowBytes) -> RowBytes {
+        match fresh_agent(&value).filter(|_| key.first() == Some(&b'a')) {
+            Some(fresh) => (key, fresh),
+            None => (key, value),
+        }
+    }
+
+    /// The state is another one, from a snapshot.
+    pub(in crate::sim) fn replace(&mut self, state: State, rows: Rows) {
+        (self.state, self.rows) = (state, rows);
+    }
+
     pub(super) fn task(&self, index: u64, effects: Vec<Effect>) -> Option<RecorderTask> {
         (!effects.is_empty()).then_some(RecorderTask { index, effects })
     }
@@ -185,6 +210,19 @@ impl Machine {
     fn is_planted(&self, planted: Planted) -> bool {
         self.planted.as_ref().is_some_and(|mutant| mutant.planted == planted)
     }
+}
+
+/// The row of an agent (`state/agents.rs`) with nothing in it of what was heard of the agent.
+fn fresh_agent(value: &[u8]) -> Option<Vec<u8>> {
+    let mut input = ByteReader::new(value);
+    let mut out = ByteWriter::new();
+    out.u8(input.u8("version").ok()?).fixed(input.take("key", 32).ok()?);
+    for what in ["epoch", "enrolled at", "enrol leaf index"] {
+        out.varint(input.varint(what).ok()?);
+    }
+    let (next_seq, recent) = (1, 0);
+    out.varint(next_seq).fixed(&Hash::ZERO.0).bool(false).varint(0).bool(false).varint(recent);
+    Some(out.into_bytes())
 }
 
 fn digest_of(effect: &Effect) -> Hash {

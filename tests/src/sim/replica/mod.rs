@@ -3,6 +3,7 @@
 //! It does what the aggregator's threads do, one thing at a time: what waits is proposed, what the
 //! driver says is carried away, what is committed is applied, what is applied is recorded.
 
+mod catch_up;
 mod log;
 mod machine;
 mod requests;
@@ -13,18 +14,21 @@ mod start;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
+use proofmark_aggregator::catchup::CatchUp;
 use proofmark_aggregator::clock::Clock;
 use proofmark_aggregator::command::{Command, Entry as PackedEntry};
 use proofmark_aggregator::consensus::driver::{Driver, Entry, Message, Output, Read, RoleChange};
 use proofmark_aggregator::consensus::log_store::LogStore;
 use proofmark_aggregator::consensus::{
-    Position, ProposalOutcome, Role, SnapshotMeta, SnapshotOffer,
+    Membership, Position, ProposalOutcome, Role, SnapshotMeta, SnapshotOffer,
 };
 use proofmark_aggregator::recorder::{Core, Health, RecorderTask};
+use proofmark_aggregator::snapshot::SnapshotStore;
+use proofmark_evidence::Hash;
 
 pub(super) use requests::accepted_up_to;
 pub(super) use requests::{Answered, Asker, Request};
-pub(super) use snapshots::{Fetched, replace_evidence};
+pub(super) use snapshots::{load, replace_evidence};
 pub(super) use start::NoStart;
 
 use super::Planted;
@@ -41,13 +45,13 @@ pub(super) struct Replica {
     /// Rises with each start: what was under way in an earlier life is not delivered to a later.
     pub(super) life: u64,
     pub(super) disk: Disk,
-    /// How many nodes there are.
-    pub(super) members: u64,
     /// Everything that a crash takes.
     pub(super) up: Option<Up>,
     /// Why it does not start any more, until somebody repairs it.
     pub(super) broken: Option<String>,
     pub(super) planted: Option<Planted>,
+    /// The highest index that any life of it has applied.
+    applied_once: u64,
 }
 
 pub(super) struct Up {
@@ -68,10 +72,19 @@ pub(super) struct Up {
     stamped_at_ms: u64,
     /// Reads under way: their token, what they must see, and the index once it is known.
     pub(super) reads: BTreeMap<u64, PendingRead>,
-    /// A snapshot is on its way here.
-    pub(super) fetching: bool,
-    /// Where the snapshot ends that is durable and not installed yet.
-    pub(super) installing: Option<u64>,
+    /// The last index that its log held at the start.
+    pub(super) log_end: u64,
+    /// What an earlier life has applied up to here, this one applies again.
+    applied_before: u64,
+    log_id: Hash,
+    pub(super) snapshots: SnapshotStore,
+    pub(super) catching_up: CatchUp,
+    /// The newest snapshot that a leader has offered.
+    pub(super) offer: Option<SnapshotOffer>,
+    /// After a snapshot that could not be had.
+    resting_until_ms: u64,
+    /// The log begins after this snapshot, and the state is not it yet.
+    pub(super) installing: Option<SnapshotMeta>,
 }
 
 /// A linearizable read of one agent's next number.
@@ -93,8 +106,6 @@ pub(super) struct Round {
     /// To the leader, by node id.
     pub(super) forwards: Vec<(u64, Request)>,
     pub(super) reads: Vec<Read>,
-    /// A peer has a snapshot that this node needs.
-    pub(super) offer: Option<SnapshotOffer>,
     /// The log starts over: the state must become this.
     pub(super) install: Option<SnapshotMeta>,
     /// The log may be let go of up to here.
@@ -108,8 +119,8 @@ pub(super) struct AppliedEntry {
 }
 
 impl Replica {
-    pub(super) fn new(id: u64, members: u64, disk: Disk, planted: Option<Planted>) -> Self {
-        Self { id, life: 0, disk, members, up: None, broken: None, planted }
+    pub(super) fn new(id: u64, disk: Disk, planted: Option<Planted>) -> Self {
+        Self { id, life: 0, disk, up: None, broken: None, planted, applied_once: 0 }
     }
 
     pub(super) fn place(&self) -> usize {
@@ -118,6 +129,13 @@ impl Replica {
 
     pub(super) fn is_up(&self) -> bool {
         self.up.is_some()
+    }
+
+    /// Whatever was in memory is gone.
+    pub(super) fn end(&mut self) {
+        if let Some(up) = self.up.take() {
+            self.applied_once = self.applied_once.max(up.machine.applied());
+        }
     }
 
     pub(super) fn leads(&self) -> bool {
@@ -146,9 +164,8 @@ impl Replica {
     pub(super) fn save(&mut self) -> Result<(), String> {
         let planted = self.planted;
         let Some(up) = &mut self.up else { return Ok(()) };
-        up.installing = up.installing.filter(|index| *index > up.machine.applied());
         if up.installing.is_some() {
-            return Ok(()); // the saved state is the snapshot; an older one must not replace it
+            return Ok(()); // the log begins after the snapshot: an older state does not go with it
         }
         if planted != Some(Planted::SavedBeforeEvidence) {
             up.record_all()?;
@@ -156,21 +173,36 @@ impl Replica {
         }
         // A crash here leaves evidence newer than the saved state: the entries between are applied
         // again, and their leaves compared with those on disk.
-        let before = up.machine.rows.clone();
+        let head = up.machine.rows.get(&b"h"[..]).cloned();
         up.machine.take_rows();
-        if planted == Some(Planted::AppliedIndexNotAtomic) {
+        if let (Some(Planted::AppliedIndexNotAtomic), Some(head)) = (planted, head) {
             let mut torn = up.machine.rows.clone();
-            let head = before.get(&b"h"[..]).cloned();
-            head.map(|head| torn.insert(b"h".to_vec(), head));
+            torn.insert(b"h".to_vec(), head);
             saved::save(&self.disk, &torn).map_err(|fault| fault.to_string())?;
         }
         saved::save(&self.disk, &up.machine.rows).map_err(|fault| fault.to_string())?;
-        up.offer_saved(self.members);
-        Ok(())
+        // A crash here leaves tables newer than any snapshot, as most of the time.
+        up.make_snapshot().map_err(|fault| fault.to_string())
+    }
+
+    /// The state was taken from the snapshot at this index: the tables follow it.
+    ///
+    /// # Errors
+    /// The disk failed: the process ends.
+    pub(super) fn keep_installed(&mut self, index: u64) -> Result<(), String> {
+        let Some(up) = &mut self.up else { return Ok(()) };
+        saved::save(&self.disk, &up.machine.rows).map_err(|fault| fault.to_string())?;
+        up.snapshots.prune(index).map_err(|fault| fault.to_string())
     }
 }
 
 impl Up {
+    /// Who votes, as the state says; before it says anything of it, as the log was made.
+    pub(super) fn membership(&self) -> Membership {
+        let first = || Membership::of_voters(self.log.store.first_voters().iter().copied());
+        self.machine.state.members().membership().cloned().unwrap_or_else(first)
+    }
+
     pub(super) fn request(&mut self, request: Request) {
         self.requests.push_back(request);
     }
@@ -202,7 +234,9 @@ impl Up {
         let local_ms = self.clock.unix_ms();
         let mut applied = self.machine.apply(entry.index, &entry.data, local_ms)?;
         self.driver.applied(entry.index);
-        let effects = applied.effects.clone();
+        let is_lost =
+            planted == Some(Planted::EffectsLostOnRestart) && entry.index <= self.applied_before;
+        let effects = if is_lost { Vec::new() } else { applied.effects.clone() };
         self.recorder_queue.extend(self.machine.task(entry.index, effects));
         let replies = std::mem::take(&mut applied.replies);
         let any_term = planted == Some(Planted::AckOfAnotherTerm);
@@ -260,8 +294,12 @@ impl Up {
     fn carry(&mut self, output: Output, planted: Option<Planted>, round: &mut Round) {
         round.messages.extend(output.messages);
         round.reads.extend(output.reads);
-        round.offer = output.offer.or(round.offer.take());
-        round.install = output.install.or(round.install.take());
+        self.offer = output.offer.or(self.offer.take());
+        if output.install.is_some() {
+            // What waited is part of the snapshot: it is not applied any more.
+            self.apply_queue.clear();
+            round.install = output.install;
+        }
         round.compact = output.compact.max(round.compact);
         self.apply_queue.extend(output.committed.iter().cloned());
         round.committed.extend(output.committed);
@@ -276,7 +314,11 @@ impl Up {
             let leads = change.role == Role::Leader;
             round.leads_term = leads.then_some(change.term);
             round.role = Some(change);
-            let lost = self.waiting.lose_before(if leads { change.term } else { u64::MAX });
+            let lost = match planted {
+                // Whoever waits at an index hears of it when something is committed there.
+                Some(Planted::AckOfAnotherTerm) => Vec::new(),
+                _ => self.waiting.lose_before(if leads { change.term } else { u64::MAX }),
+            };
             let outcome = || match planted {
                 Some(Planted::LostTakenForApplied) => {
                     ProposalOutcome::Applied(requests::accepted())

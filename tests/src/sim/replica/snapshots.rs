@@ -1,119 +1,152 @@
-//! Snapshots of one replica: the saved state is one, as soon as it is durable.
+//! Snapshots of one replica: made from the state, and the state taken from one.
 
-use std::io;
+use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use proofmark_aggregator::consensus::driver::WriteTask;
 use proofmark_aggregator::consensus::log_store::LogStore;
 use proofmark_aggregator::consensus::storage::RecoveredLog;
-use proofmark_aggregator::consensus::{Membership, Position, SnapshotMeta};
-use proofmark_evidence::{ByteReader, ByteWriter, FileOps};
+use proofmark_aggregator::consensus::{Position, SnapshotMeta};
+use proofmark_aggregator::snapshot::{About, Snapshot, SnapshotFault, SnapshotStore};
+use proofmark_aggregator::state::State;
+use proofmark_evidence::LogWriter;
 
-use super::saved::{self, Rows};
-use super::{Replica, Up};
-use crate::sim::disk::{Disk, EvidenceFiles};
+use super::saved::Rows;
+use super::{Up, saved};
+use crate::sim::disk::Disk;
 
-const FILE: &str = "fetched";
-const SCRATCH: &str = "fetched.tmp";
-
-/// Newest entries kept for followers that lag, in bytes: few, so that some need a snapshot.
+/// Newest entries that some replicas keep for followers that lag, in bytes: few, so that many need
+/// a snapshot.
 const KEPT_BYTES: u64 = 2 << 10;
 
 impl Up {
-    /// What was just saved is offered to whoever lags, and the log below it may go.
-    pub(super) fn offer_saved(&mut self, members: u64) {
-        let index = self.machine.applied();
-        let Some(position) = self.log.store.position(index).filter(|at| at.index > 0) else {
-            return;
-        };
-        let mut descriptor = ByteWriter::new();
-        descriptor.varint(self.machine.state.leaf_count());
-        let membership = Membership::of_voters(1..=members);
-        let descriptor = Bytes::from(descriptor.into_bytes());
-        self.driver.snapshot_made(SnapshotMeta { position, membership, descriptor });
-        // Who refuses has a newer one, or leads another life: the next save tries again.
-        let _ = self.driver.compact(self.log.store.compactable(position, KEPT_BYTES));
-    }
-}
-
-/// What a follower fetches: a state as rows, and evidence that reaches at least as far.
-#[derive(Clone)]
-pub(in crate::sim) struct Fetched {
-    pub(in crate::sim) meta: SnapshotMeta,
-    rows: Rows,
-    evidence: Vec<(String, Vec<u8>)>,
-}
-
-impl Replica {
-    /// The newest snapshot here, as a peer is given it.
-    pub(in crate::sim) fn serve_snapshot(&self, meta: &SnapshotMeta) -> Option<Fetched> {
-        let up = self.up.as_ref()?;
-        let (state, rows) = saved::load(&self.disk).ok()??;
-        let reaches = up.recorder.status().durable_size >= state.leaf_count();
-        if state.applied() != meta.position.index || !reaches {
-            return None;
-        }
-        let evidence = self.disk.files_below("evidence/");
-        let meta = meta.clone();
-        Some(Fetched { meta, rows, evidence })
-    }
-
-    /// Puts what was fetched beside the log: the state becomes it at the start that follows.
+    /// The state as it is now becomes a snapshot, and the log below it may go.
     ///
     /// # Errors
     /// The disk failed: the process ends.
-    pub(in crate::sim) fn keep_fetched(&self, fetched: &Fetched) -> Result<(), String> {
-        replace_evidence(&self.disk, &fetched.evidence);
-        keep_position(&self.disk, fetched.meta.position).map_err(|fault| fault.to_string())?;
-        // A crash here leaves a position without its state: nothing asks for it.
-        saved::save(&self.disk, &fetched.rows).map_err(|fault| fault.to_string())
-        // A crash here leaves a state without its log: `begin_log_after` completes it.
+    pub(super) fn make_snapshot(&mut self) -> Result<(), SnapshotFault> {
+        let index = self.machine.applied();
+        let Some(position) = self.log.store.position(index).filter(|at| at.index > 0) else {
+            return Ok(());
+        };
+        let membership = self.membership();
+        let leaf_count = self.machine.state.leaf_count();
+        let about = About { log_id: self.log_id, position, membership, leaf_count };
+        self.snapshots.write(&about, &self.machine.snapshot_rows())?;
+        // A crash here leaves a snapshot that nobody was told of: start-up tells.
+        self.snapshots.prune(index)?;
+        self.tell_newest_snapshot();
+        self.let_go_below(position)
+    }
+
+    /// At a start, too: followers may need it before the next one is made.
+    pub(super) fn tell_newest_snapshot(&mut self) {
+        let indexes = self.snapshots.indexes().unwrap_or_default();
+        if let Some(newest) = indexes.into_iter().find_map(|at| self.snapshots.snapshot(at).ok()) {
+            self.driver.snapshot_made(meta_of(&newest));
+        }
+    }
+
+    /// Some replicas keep the log from the older snapshot on, others hardly anything.
+    fn let_go_below(&mut self, newest: Position) -> Result<(), SnapshotFault> {
+        let position = match newest.index % 2 {
+            0 => self.log.store.compactable(newest, KEPT_BYTES),
+            _ => match self.snapshots.oldest(newest.index)? {
+                Some(oldest) => self.snapshots.snapshot(oldest)?.about().position,
+                None => return Ok(()),
+            },
+        };
+        // Who refuses leads another life: the next snapshot tries again.
+        let _ = self.driver.compact(position);
+        Ok(())
     }
 }
 
-/// Where in the log the fetched state stands. Durable when it returns.
-fn keep_position(disk: &Disk, at: Position) -> io::Result<()> {
-    let mut out = ByteWriter::new();
-    out.varint(at.index).varint(at.term);
-    let mut files = EvidenceFiles::new(disk, "");
-    files.write(SCRATCH, &out.into_bytes())?;
-    files.rename(SCRATCH, FILE)?;
-    files.sync_dir("")
+/// What consensus knows of a snapshot.
+pub(super) fn meta_of(snapshot: &Snapshot) -> SnapshotMeta {
+    let About { position, membership, .. } = snapshot.about().clone();
+    SnapshotMeta { position, membership, descriptor: snapshot.descriptor().encode().into() }
 }
 
-/// As a real start does: a log that lacks the fetched state's entry starts over after it.
+/// The state in a snapshot, and its rows.
 ///
 /// # Errors
-/// The disk failed, or holds a position that was not written here.
-pub(super) fn begin_log_after(
-    disk: &Disk,
-    applied: u64,
-    log: &LogStore,
-    recovered: &mut RecoveredLog,
-) -> io::Result<()> {
-    let Some(at) = kept_position(disk)?.filter(|at| at.index == applied) else { return Ok(()) };
-    if log.position(applied) == Some(at) {
-        return Ok(());
-    }
-    recovered.hard_state.commit = at.index;
-    let hard_state = Some(recovered.hard_state.clone());
-    let reset = Some(at);
-    let task = WriteTask { number: 1, reset, hard_state, must_sync: true, ..WriteTask::default() };
-    log.write(&[task])?;
-    (recovered.start, recovered.last_index) = (at, at.index);
-    Ok(())
+/// It is damaged, or its rows are no state.
+pub(in crate::sim) fn load(snapshot: &Snapshot) -> Result<(State, Rows), String> {
+    let rows: Result<Rows, SnapshotFault> = snapshot.rows().collect();
+    let rows = rows.map_err(|fault| fault.to_string())?;
+    let state = State::from_rows(rows.clone()).map_err(|fault| fault.to_string())?;
+    Ok((state, rows))
 }
 
-fn kept_position(disk: &Disk) -> io::Result<Option<Position>> {
-    if !disk.exists(FILE) {
-        return Ok(None);
+/// What the state is chosen by, at a start.
+pub(super) struct Beside<'a> {
+    pub(super) disk: &'a Disk,
+    pub(super) log: &'a LogStore,
+    pub(super) recovered: &'a mut RecoveredLog,
+    pub(super) writer: &'a LogWriter,
+    pub(super) snapshots: &'a SnapshotStore,
+    /// Planted: whatever was saved is believed.
+    pub(super) believes_all: bool,
+}
+
+impl Beside<'_> {
+    /// The saved state if it fits log and evidence, else the newest snapshot that does, else the
+    /// whole log: as `node/state_source.rs` has it.
+    ///
+    /// # Errors
+    /// Nothing here goes with the log that is here; or the disk fails.
+    pub(super) fn find(mut self) -> Result<(State, Rows), String> {
+        let start = self.recovered.start.index;
+        let loaded = saved::load(self.disk).map_err(|fault| fault.to_string())?;
+        if let Some((state, rows)) = loaded
+            && state.applied() >= start
+            && (self.believes_all || self.reaches(&state))
+        {
+            return Ok((state, rows));
+        }
+        if let Some(found) = self.in_snapshot()? {
+            return Ok(found);
+        }
+        match start {
+            0 => Ok((State::new(), BTreeMap::new())),
+            _ => Err(format!("state gone: the log begins at {start} and nothing leads there")),
+        }
     }
-    let bytes = disk.read(FILE)?;
-    let mut input = ByteReader::new(&bytes);
-    let (index, term) = (input.varint("index"), input.varint("term"));
-    match (index, term) {
-        (Ok(index), Ok(term)) => Ok(Some(Position { index, term })),
-        _ => Err(io::Error::other("expected the position of a fetched state, got other bytes")),
+
+    fn reaches(&self, state: &State) -> bool {
+        self.writer.size() >= state.leaf_count()
+    }
+
+    fn in_snapshot(&mut self) -> Result<Option<(State, Rows)>, String> {
+        let kept = self.recovered.start.index..=self.recovered.last_index;
+        let indexes = self.snapshots.indexes().map_err(|fault| fault.to_string())?;
+        let (in_log, others): (Vec<u64>, Vec<u64>) =
+            indexes.into_iter().partition(|index| kept.contains(index));
+        let beyond = others.into_iter().filter(|index| index > kept.end());
+        for index in in_log.into_iter().chain(beyond) {
+            let Ok(snapshot) = self.snapshots.snapshot(index) else { continue };
+            let Ok((state, rows)) = load(&snapshot) else { continue };
+            if self.reaches(&state) {
+                self.begin_log_at(snapshot.about().position)?;
+                return Ok(Some((state, rows)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Does what a crash cut off between the snapshot and the log.
+    fn begin_log_at(&mut self, at: Position) -> Result<(), String> {
+        if self.log.position(at.index) == Some(at) {
+            return Ok(());
+        }
+        self.recovered.hard_state.commit = at.index;
+        let (reset, hard_state) = (Some(at), Some(self.recovered.hard_state.clone()));
+        let task =
+            WriteTask { number: 1, reset, hard_state, must_sync: true, ..WriteTask::default() };
+        self.log.write(&[task]).map_err(|fault| fault.to_string())?;
+        // A crash here leaves a log that begins at the snapshot: the same start takes it.
+        (self.recovered.start, self.recovered.last_index) = (at, at.index);
+        Ok(())
     }
 }
 

@@ -4,21 +4,22 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
+use proofmark_aggregator::catchup::CatchUp;
 use proofmark_aggregator::clock::Clock;
 use proofmark_aggregator::consensus::Membership;
 use proofmark_aggregator::consensus::driver::{Driver, DriverConfig};
 use proofmark_aggregator::recorder::{Core, Health, LeafIndex, RecorderParts, SignedFile};
-use proofmark_aggregator::state::State;
+use proofmark_aggregator::snapshot::SnapshotStore;
 use proofmark_aggregator::tables::TablesFault;
 use proofmark_evidence::{BatchSpan, LogWriter};
 
 use super::machine::{Machine, Mutant};
 use super::requests::Waiting;
-use super::snapshots::begin_log_after;
-use super::{Replica, Up, log, saved};
+use super::snapshots::Beside;
+use super::{Replica, Up, log};
 use crate::sim::Planted;
 use crate::sim::cast::Cast;
-use crate::sim::disk::EvidenceFiles;
+use crate::sim::disk::{EvidenceFiles, SnapshotFiles};
 
 /// Small, so that followers that lag are served from the disk and not from memory.
 const TAIL_BYTES_MAX: usize = 2_000;
@@ -74,17 +75,28 @@ impl Replica {
         let (log, mut recovered) = log::open(&self.disk, cast, self.id, self.planted)?;
         let files = || EvidenceFiles::new(&self.disk, "evidence");
         let writer = LogWriter::open_in(Box::new(files())).map_err(|fault| fault.to_string())?;
-        let (state, rows) = self.open_state(&writer)?;
+        let directory = SnapshotFiles::open(&self.disk).map_err(|fault| fault.to_string())?;
+        let snapshots =
+            SnapshotStore::open(Arc::new(directory)).map_err(|fault| fault.to_string())?;
+        let beside = Beside {
+            disk: &self.disk,
+            log: &log.store,
+            recovered: &mut recovered,
+            writer: &writer,
+            snapshots: &snapshots,
+            believes_all: self.planted == Some(Planted::SavedBeforeEvidence),
+        };
+        let (state, rows) = beside.find()?;
         let mut applied = state.applied();
-        begin_log_after(&self.disk, applied, &log.store, &mut recovered)
-            .map_err(|fault| fault.to_string())?;
         if self.planted == Some(Planted::AppliedFromHardState) {
             applied = applied.max(recovered.hard_state.commit);
         }
+        let log_end = recovered.last_index;
+        let first = || Membership::of_voters(recovered.voters.iter().copied());
         let config = DriverConfig {
             node_id: self.id,
             applied,
-            membership: Membership::of_voters(1..=self.members),
+            membership: state.members().membership().cloned().unwrap_or_else(first),
             jitter_seed,
             tail_bytes_max: TAIL_BYTES_MAX,
         };
@@ -115,7 +127,8 @@ impl Replica {
         let recorder = Core::open(parts).map_err(|fault| fault.to_string())?;
         let keys = cast.agents.iter().map(|agent| (agent.name.clone(), agent.key.clone()));
         let mutant = |planted| Mutant { planted, keys: keys.collect(), seen: Default::default() };
-        Ok(Up {
+        let catching_up = CatchUp::new(cast.origin.clone(), snapshots.clone());
+        let mut up = Up {
             driver,
             log,
             machine: Machine::new(state, rows, self.planted.map(mutant)),
@@ -130,18 +143,16 @@ impl Replica {
             forwarded: BTreeMap::new(),
             stamped_at_ms: 0,
             reads: BTreeMap::new(),
-            fetching: false,
+            log_end,
+            applied_before: self.applied_once,
+            log_id: cast.log_id,
+            snapshots,
+            catching_up,
+            offer: None,
+            resting_until_ms: 0,
             installing: None,
-        })
-    }
-
-    /// The saved state, if the evidence reaches as far; else an empty one, and the whole log.
-    fn open_state(&self, writer: &LogWriter) -> Result<(State, saved::Rows), String> {
-        let believes_all = self.planted == Some(Planted::SavedBeforeEvidence);
-        let loaded = saved::load(&self.disk).map_err(|fault| fault.to_string())?;
-        let fits = |state: &State| believes_all || writer.size() >= state.leaf_count();
-        Ok(loaded
-            .filter(|(state, _)| fits(state))
-            .unwrap_or_else(|| (State::new(), BTreeMap::new())))
+        };
+        up.tell_newest_snapshot();
+        Ok(up)
     }
 }

@@ -175,7 +175,10 @@ impl World {
         let up = self.agents[agent].up.as_mut().expect("the caller saw it");
         let is_acked = up.core.is_acked();
         if let Err(fault) = up.core.finish() {
-            return Err(format!("agent {}: {fault}", agent + 1));
+            // No room for as long as a stop may take: it ends without a mark, and starts again.
+            self.say(|| format!("agent {}: {fault}", agent + 1));
+            self.crash_agent(agent, End::Killed, 200);
+            return Ok(());
         }
         let conn = up.link.conn;
         self.disconnect(conn);

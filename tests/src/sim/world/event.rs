@@ -1,12 +1,13 @@
 //! Something that will happen at its time.
 
 use proofmark_agent::schedule::Due;
+use proofmark_aggregator::catchup::{Ask, Missed, Piece};
 use proofmark_aggregator::consensus::ProposalOutcome;
 use proofmark_aggregator::consensus::driver::Message;
 use proofmark_evidence::{Outcome, SealedBatch};
 
 use crate::sim::gateway::Answer;
-use crate::sim::replica::{Asker, Fetched, Request};
+use crate::sim::replica::{Asker, Request};
 
 /// `life`: what was under way in an earlier life of its owner is not delivered to a later.
 pub(in crate::sim) enum Event {
@@ -98,11 +99,29 @@ pub(in crate::sim) enum Event {
     },
     /// Somebody wants to read what is newest.
     ReadAsked,
-    /// A snapshot has come whole.
+    /// The thread that catches up looks whether it has to.
+    CatchUp {
+        node: usize,
+        life: u64,
+    },
+    /// `by` asks this node for a piece.
+    Fetch {
+        node: usize,
+        by: usize,
+        life: u64,
+        request: u64,
+        ask: Ask,
+    },
     Fetched {
         node: usize,
         life: u64,
-        fetched: Box<Fetched>,
+        request: u64,
+        answer: Result<Piece, Missed>,
+    },
+    /// The state becomes the snapshot.
+    Install {
+        node: usize,
+        life: u64,
     },
     Nemesis,
 }
@@ -127,7 +146,10 @@ impl Event {
             | Event::Ask { node, .. }
             | Event::Answered { node, .. }
             | Event::ForwardTimeout { node, .. }
-            | Event::Fetched { node, .. } => Some(*node),
+            | Event::CatchUp { node, .. }
+            | Event::Fetch { node, .. }
+            | Event::Fetched { node, .. }
+            | Event::Install { node, .. } => Some(*node),
             Event::Deliver { message } => usize::try_from(message.to - 1).ok(),
             _ => None,
         }
@@ -169,7 +191,10 @@ impl Event {
                 _ => [24, *conn, 0],
             },
             Event::ReadAsked => of(26, 0, 0),
-            Event::Fetched { node, life, .. } => of(27, *node, *life),
+            Event::Fetched { node, request, .. } => of(27, *node, *request),
+            Event::Fetch { node, request, .. } => of(28, *node, *request),
+            Event::CatchUp { node, life } => of(29, *node, *life),
+            Event::Install { node, life } => of(30, *node, *life),
             Event::Nemesis => of(25, 0, 0),
         }
     }

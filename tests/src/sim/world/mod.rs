@@ -13,6 +13,8 @@ mod streams;
 
 use std::collections::BTreeMap;
 
+use proofmark_evidence::remember_signatures;
+
 use super::Planted;
 use super::agent::{Agent, Skew};
 use super::cast::Cast;
@@ -29,6 +31,9 @@ use super::trace::Trace;
 pub(super) use event::Event;
 pub(super) use power::End;
 use streams::Conn;
+
+/// By then every replica runs the newest program.
+const UPGRADE_MS_MAX: u64 = 30_000;
 
 /// Everything there is.
 pub(super) struct World {
@@ -53,6 +58,8 @@ pub(super) struct World {
     tokens: u64,
     /// Linearizable reads that were answered.
     pub(super) reads: u64,
+    /// From here on every replica says that it knows the commands of the next version.
+    pub(super) upgrade_at_ms: u64,
     /// The one node and the one agent whose disks may rot in this run.
     pub(super) rotten_node: Option<usize>,
     pub(super) rotten_agent: Option<usize>,
@@ -70,6 +77,15 @@ pub(super) struct Node {
     /// Nothing happens there until then: its process is stopped.
     pub(super) paused_until_ms: u64,
     published_size: u64,
+    /// A bit has turned in its Raft log.
+    is_log_rotten: bool,
+}
+
+impl Node {
+    /// Its log is damaged: it cannot take part any more, and nobody can mend it.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_log_rotten && self.replica.broken.is_some()
+    }
 }
 
 /// How far a run has come.
@@ -87,6 +103,8 @@ pub(super) enum Phase {
 
 impl World {
     pub(super) fn new(seed: u64, planted: Option<Planted>, trace: Trace) -> Result<Self, String> {
+        // Most of a run's time would be checks of what other replicas have checked.
+        remember_signatures();
         let mut rng = Rng::new(seed);
         let count = if rng.chance_permille(200) { 5 } else { 3 };
         let cast = Cast::new(count, rng.between(1, 3));
@@ -94,7 +112,7 @@ impl World {
         let lies = lies(planted);
         let voters: Vec<u64> = (1..=count).collect();
         let nodes = voters.iter().map(|id| {
-            let replica = Replica::new(*id, count, Disk::new(block_bytes, lies), planted);
+            let replica = Replica::new(*id, Disk::new(block_bytes, lies), planted);
             let drift_ppm = i64::try_from(rng.between(0, 40_000)).expect("small") - 20_000;
             Node {
                 replica,
@@ -104,6 +122,7 @@ impl World {
                 slow_ms: 0,
                 paused_until_ms: 0,
                 published_size: 0,
+                is_log_rotten: false,
             }
         });
         let nodes: Vec<Node> = nodes.collect();
@@ -113,6 +132,7 @@ impl World {
             .collect();
         let rotten_node = rng.chance_permille(150).then(|| rng.index(nodes.len()));
         let rotten_agent = rng.chance_permille(150).then(|| rng.index(cast.agents.len()));
+        let upgrade_at_ms = rng.between(0, UPGRADE_MS_MAX);
         let mut world = Self {
             now_ms: 0,
             rng,
@@ -133,6 +153,7 @@ impl World {
             planted,
             tokens: 0,
             reads: 0,
+            upgrade_at_ms,
             rotten_node,
             rotten_agent,
         };
@@ -215,7 +236,14 @@ impl World {
             Event::ToNode { conn, said } => self.node_hears(conn, *said),
             Event::ToAgent { conn, answer } => self.agent_hears(conn, *answer),
             Event::ReadAsked => self.read_asked(),
-            Event::Fetched { node, life, fetched } => self.fetched(node, life, &fetched),
+            Event::CatchUp { node, life } => self.catch_up_looks(node, life),
+            Event::Fetch { node, by, life, request, ask } => {
+                self.fetch(node, by, life, request, ask)
+            }
+            Event::Fetched { node, life, request, answer } => {
+                self.fetched(node, life, request, answer)
+            }
+            Event::Install { node, life } => self.install(node, life),
             Event::Nemesis => self.nemesis(),
         }
     }

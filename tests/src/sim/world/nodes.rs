@@ -1,6 +1,6 @@
 //! What nodes do, and what becomes of it.
 
-use proofmark_aggregator::command::Command;
+use proofmark_aggregator::command::{COMMANDS_NEWEST, Command};
 use proofmark_aggregator::consensus::Role;
 use proofmark_aggregator::consensus::driver::{Message, RoleChange};
 
@@ -8,7 +8,7 @@ use super::{Event, Phase, World};
 use crate::sim::Planted;
 use crate::sim::network::Place;
 use crate::sim::replica::{Asker, NoStart, Request};
-use crate::sim::{gateway, nemesis};
+use crate::sim::nemesis;
 
 /// States are compared byte by byte at every index divisible by this: encoding one is the most
 /// expensive thing in a run. What applying does is compared at every index.
@@ -21,6 +21,7 @@ impl World {
             self.plan(self.nodes[node].tick_ms, Event::Tick { node, again });
         }
         match &mut self.nodes[node].replica.up {
+            Some(up) if self.planted == Some(Planted::TickDuringInstall) => up.driver.tick_always(),
             Some(up) => up.driver.tick(),
             None => return Ok(()),
         }
@@ -56,7 +57,7 @@ impl World {
     }
 
     pub(super) fn apply(&mut self, node: usize, life: u64) -> Result<(), String> {
-        if !self.lives(node, life) {
+        if !self.lives(node, life) || self.up(node).installing.is_some() {
             return Ok(());
         }
         let specs_before = self.specs_revision(node);
@@ -87,8 +88,10 @@ impl World {
 
     fn tell_applied(&mut self, node: usize, commands: &[Command]) {
         for command in commands {
-            if let Command::ApplySpec { .. } | Command::Genesis { .. } | Command::Enrol { .. } =
-                command
+            if let Command::ApplySpec { .. }
+            | Command::Genesis { .. }
+            | Command::Enrol { .. }
+            | Command::RaiseVersion { .. } = command
             {
                 let slug = command.slug();
                 self.say(|| format!("node {} applies {slug}", node + 1));
@@ -131,6 +134,12 @@ impl World {
             let genesis = Command::Genesis { origin, log_key, nodes };
             self.up(node).request(Request::new(Asker::Nobody, &genesis));
         }
+        let version = self.up(node).machine.state.version();
+        let has_begun = self.up(node).machine.state.genesis().is_some();
+        if has_begun && version < COMMANDS_NEWEST && self.now_ms >= self.upgrade_at_ms {
+            let raise = Command::RaiseVersion { to: version + 1, founders: self.cast.founders() };
+            self.up(node).request(Request::new(Asker::Nobody, &raise));
+        }
         self.up(node).request(Request::new(Asker::Nobody, &Command::Tick));
         self.settle(node)
     }
@@ -144,7 +153,13 @@ impl World {
     }
 
     pub(super) fn restart(&mut self, node: usize) -> Result<(), String> {
-        if self.nodes[node].replica.is_up() || self.nodes[node].replica.broken.is_some() {
+        if self.nodes[node].replica.broken.is_some() {
+            if self.phase > Phase::Cruel {
+                self.repair_node(node);
+            }
+            return Ok(());
+        }
+        if self.nodes[node].replica.is_up() {
             return Ok(());
         }
         let (jitter_seed, unix_ms) = (self.rng.next(), self.node_unix_ms(node));
@@ -188,10 +203,9 @@ impl World {
             self.forward(node, to, request);
         }
         self.answer_reads(node, &round.reads)?;
-        self.offered(node, round.offer);
         self.compacted(node, round.compact)?;
-        if round.install.is_some() {
-            return self.installed(node);
+        if let Some(meta) = round.install.filter(|_| self.lives(node, life)) {
+            self.starts_over(node, meta);
         }
         if self.nodes[node].replica.is_up() && self.up(node).log.start_flush() {
             let in_ms = self.flush_ms(node);
@@ -226,7 +240,7 @@ impl World {
         Ok(())
     }
 
-    fn look_at_published(&mut self, node: usize) -> Result<(), String> {
+    pub(super) fn look_at_published(&mut self, node: usize) -> Result<(), String> {
         let Some(up) = &self.nodes[node].replica.up else { return Ok(()) };
         if let Some(why) = up.health.divergence() {
             return Err(format!("node {} diverged: {why}", node + 1));
@@ -281,6 +295,6 @@ impl World {
     }
 
     fn specs_revision(&mut self, node: usize) -> u64 {
-        gateway::specs_of(&self.up(node).machine.state).map_or(0, |specs| specs.revision)
+        self.up(node).machine.state.specs().newest().map_or(0, |(revision, _)| revision)
     }
 }

@@ -11,6 +11,8 @@ use crate::sim::oracle;
 const HEALTHY_MS: u64 = 4_000;
 /// How long a healed world has to get everything through, in virtual milliseconds.
 const HEALING_MS_MAX: u64 = 90_000;
+/// A file of the log that is at least so long has several records.
+const ROTTEN_BYTES_MIN: usize = 6 << 10;
 
 impl World {
     /// The safety half.
@@ -54,7 +56,8 @@ impl World {
         host.paused_until_ms = host.paused_until_ms.min(self.now_ms);
         host.replica.disk.disarm();
         // Whose disk rots was scrubbed, and its evidence is fetched again.
-        if self.rotten_node == Some(node) && self.faults.bit_flips > 0 {
+        let is_rotten = self.rotten_node == Some(node) && self.faults.bit_flips > 0;
+        if is_rotten && !self.nodes[node].is_lost() {
             self.crash_node(node, End::Killed, 50);
             self.repair_node(node);
         }
@@ -93,7 +96,7 @@ impl World {
     /// Everything is applied, recorded and published, on every replica.
     fn is_quiet(&self) -> bool {
         let committed = self.oracle.committed_count();
-        self.nodes.iter().all(|node| {
+        self.nodes.iter().filter(|node| !node.is_lost()).all(|node| {
             node.replica.up.as_ref().is_some_and(|up| {
                 let status = up.recorder.status();
                 up.machine.applied() == committed
@@ -105,6 +108,7 @@ impl World {
 
     fn what_hangs(&self) -> String {
         let node = |(place, node): (usize, &super::Node)| match &node.replica.up {
+            None if node.is_lost() => format!("node {} is lost", place + 1),
             None => format!("node {} is down", place + 1),
             Some(up) => {
                 let status = up.recorder.status();
@@ -124,8 +128,10 @@ impl World {
 
     /// Every replica's state is the same, and its evidence holds before a stranger.
     fn judge(&mut self) -> Result<(), String> {
-        let whole = self.rng.index(self.nodes.len());
-        for node in 0..self.nodes.len() {
+        let kept: Vec<usize> =
+            (0..self.nodes.len()).filter(|node| !self.nodes[*node].is_lost()).collect();
+        let whole = kept[self.rng.index(kept.len())];
+        for node in kept {
             let replica = &self.nodes[node].replica;
             let state = &replica.up.as_ref().expect("all are up").machine.state;
             self.oracle.state(replica.id, state.applied(), &state.encode())?;
@@ -146,10 +152,26 @@ impl World {
             let path = self.agents[agent].disk.flip_bit("spool/0", &mut self.rng);
             self.rotted(path, format!("agent {}", agent + 1));
             self.truth.damaged(agent);
+        } else if let Some(node) = self.rotten_node
+            && self.rng.chance_permille(150)
+        {
+            self.rot_log(node);
         } else if let Some(node) = self.rotten_node {
             let begin = if self.rng.chance_permille(200) { "tables" } else { "evidence/" };
             let path = self.nodes[node].replica.disk.flip_bit(begin, &mut self.rng);
             self.rotted(path, format!("node {}", node + 1));
+        }
+    }
+
+    /// What is damaged before the last record must keep the node from starting.
+    fn rot_log(&mut self, node: usize) {
+        let is_up = self.nodes[node].replica.is_up();
+        let disk = self.nodes[node].replica.disk.clone();
+        if is_up && let Some(path) = disk.flip_early_bit("raft/", ROTTEN_BYTES_MIN, &mut self.rng) {
+            let off_ms = self.rng.between(50, 2_000);
+            self.crash_node(node, End::Killed, off_ms);
+            self.nodes[node].is_log_rotten = true;
+            self.rotted(Some(path), format!("node {}", node + 1));
         }
     }
 

@@ -1,5 +1,6 @@
 //! Crashes of nodes and agents: what a fault of a disk leads to, and how they come back.
 
+use proofmark_aggregator::limits::OFFER_LOOK_MS;
 use proofmark_evidence::Checkpoint;
 
 use super::{Event, Phase, World};
@@ -40,7 +41,7 @@ impl World {
         if host.replica.broken.is_some() {
             return;
         }
-        host.replica.up = None;
+        host.replica.end();
         host.gateway.clear();
         host.published_size = 0;
         host.paused_until_ms = 0;
@@ -70,8 +71,11 @@ impl World {
             leaves: status.size,
             last_signed: last_signed.map_or(0, |signed| signed.size),
             published: status.published_size,
+            log_end: self.up(node).log_end,
         };
         self.oracle.started(id, seen)?;
+        let life = self.nodes[node].replica.life;
+        self.plan(OFFER_LOOK_MS, Event::CatchUp { node, life });
         let applied = self.up(node).machine.applied();
         self.say(|| format!("node {id} starts: applied {applied}, {} leaves", seen.leaves));
         Ok(())
@@ -85,7 +89,7 @@ impl World {
         self.say(|| format!("node {} does not start: {why}", node + 1));
         self.faults.refused_starts += 1;
         self.nodes[node].replica.broken = Some(why);
-        if self.phase > Phase::Cruel {
+        if self.phase > Phase::Cruel && !self.nodes[node].is_lost() {
             self.repair_node(node);
         }
         Ok(())
@@ -93,10 +97,14 @@ impl World {
 
     /// The operator brings the evidence of another replica, which anybody can check.
     pub(super) fn repair_node(&mut self, node: usize) {
+        if self.nodes[node].is_lost() {
+            return;
+        }
         let Some(healthy) = (0..self.nodes.len())
             .filter(|other| *other != node && self.nodes[*other].replica.is_up())
             .max_by_key(|other| self.nodes[*other].published_size)
         else {
+            self.plan(500, Event::Restart { node });
             return;
         };
         let files = self.nodes[healthy].replica.disk.files_below("evidence/");

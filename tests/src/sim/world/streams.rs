@@ -65,11 +65,13 @@ impl World {
     }
 
     pub(super) fn node_hears(&mut self, conn: u64, said: Said) -> Result<(), String> {
-        let Some(open) = self.conns.get(&conn).filter(|conn| !conn.is_broken) else {
+        let Some(open) = self.conns.get_mut(&conn).filter(|conn| !conn.is_broken) else {
             return Ok(());
         };
         let (agent, node) = (open.agent, open.node);
         if !self.nodes[node].replica.is_up() {
+            // Nobody listens: whoever starts there next knows nothing of this connection.
+            open.is_broken = true;
             return Ok(());
         }
         match said {
