@@ -62,7 +62,8 @@ impl Scene {
         (self.play)(&mut world)?;
         let (_, story) = world.trace.into_parts();
         let (name, about) = (self.name, self.about);
-        let again = format!("Told by `cargo xtask sim --scene {name}`: seconds, then what happened.");
+        let again =
+            format!("Told by `cargo xtask sim --scene {name}`: seconds, then what happened.");
         Ok(format!("{about}\n\n{again}\n\n{}\n", story.join("\n")))
     }
 }

@@ -6,9 +6,9 @@ use proofmark_aggregator::consensus::driver::{Message, RoleChange};
 
 use super::{Event, Phase, World};
 use crate::sim::Planted;
+use crate::sim::nemesis;
 use crate::sim::network::Place;
 use crate::sim::replica::{Asker, NoStart, Request};
-use crate::sim::nemesis;
 
 /// States are compared byte by byte at every index divisible by this: encoding one is the most
 /// expensive thing in a run. What applying does is compared at every index.
