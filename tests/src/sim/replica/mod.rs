@@ -177,8 +177,9 @@ impl Replica {
         up.machine.take_rows();
         if let (Some(Planted::AppliedIndexNotAtomic), Some(head)) = (planted, head) {
             let mut torn = up.machine.rows.clone();
+            // The index is written when the rows are written next.
             torn.insert(b"h".to_vec(), head);
-            saved::save(&self.disk, &torn).map_err(|fault| fault.to_string())?;
+            return saved::save(&self.disk, &torn).map_err(|fault| fault.to_string());
         }
         saved::save(&self.disk, &up.machine.rows).map_err(|fault| fault.to_string())?;
         // A crash here leaves tables newer than any snapshot, as most of the time.

@@ -79,13 +79,8 @@ pub(super) struct Node {
     published_size: u64,
     /// A bit has turned in its Raft log.
     is_log_rotten: bool,
-}
-
-impl Node {
-    /// Its log is damaged: it cannot take part any more, and nobody can mend it.
-    pub(super) fn is_lost(&self) -> bool {
-        self.is_log_rotten && self.replica.broken.is_some()
-    }
+    /// That keeps it from starting: it takes no part any more, and nobody can mend it.
+    is_lost: bool,
 }
 
 /// How far a run has come.
@@ -123,6 +118,7 @@ impl World {
                 paused_until_ms: 0,
                 published_size: 0,
                 is_log_rotten: false,
+                is_lost: false,
             }
         });
         let nodes: Vec<Node> = nodes.collect();

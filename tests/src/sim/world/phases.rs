@@ -12,7 +12,7 @@ const HEALTHY_MS: u64 = 4_000;
 /// How long a healed world has to get everything through, in virtual milliseconds.
 const HEALING_MS_MAX: u64 = 90_000;
 /// A file of the log that is at least so long has several records.
-const ROTTEN_BYTES_MIN: usize = 6 << 10;
+const ROTTEN_BYTES_MIN: usize = 3 << 10;
 
 impl World {
     /// The safety half.
@@ -57,8 +57,9 @@ impl World {
         host.replica.disk.disarm();
         // Whose disk rots was scrubbed, and its evidence is fetched again.
         let is_rotten = self.rotten_node == Some(node) && self.faults.bit_flips > 0;
-        if is_rotten && !self.nodes[node].is_lost() {
+        if is_rotten && !self.nodes[node].is_lost {
             self.crash_node(node, End::Killed, 50);
+            self.nodes[node].replica.broken = Some("its disk rots".to_owned());
             self.repair_node(node);
         }
         self.plan(0, Event::Restart { node });
@@ -96,7 +97,7 @@ impl World {
     /// Everything is applied, recorded and published, on every replica.
     fn is_quiet(&self) -> bool {
         let committed = self.oracle.committed_count();
-        self.nodes.iter().filter(|node| !node.is_lost()).all(|node| {
+        self.nodes.iter().filter(|node| !node.is_lost).all(|node| {
             node.replica.up.as_ref().is_some_and(|up| {
                 let status = up.recorder.status();
                 up.machine.applied() == committed
@@ -108,7 +109,7 @@ impl World {
 
     fn what_hangs(&self) -> String {
         let node = |(place, node): (usize, &super::Node)| match &node.replica.up {
-            None if node.is_lost() => format!("node {} is lost", place + 1),
+            None if node.is_lost => format!("node {} is lost", place + 1),
             None => format!("node {} is down", place + 1),
             Some(up) => {
                 let status = up.recorder.status();
@@ -129,7 +130,7 @@ impl World {
     /// Every replica's state is the same, and its evidence holds before a stranger.
     fn judge(&mut self) -> Result<(), String> {
         let kept: Vec<usize> =
-            (0..self.nodes.len()).filter(|node| !self.nodes[*node].is_lost()).collect();
+            (0..self.nodes.len()).filter(|node| !self.nodes[*node].is_lost).collect();
         let whole = kept[self.rng.index(kept.len())];
         for node in kept {
             let replica = &self.nodes[node].replica;
@@ -153,7 +154,7 @@ impl World {
             self.rotted(path, format!("agent {}", agent + 1));
             self.truth.damaged(agent);
         } else if let Some(node) = self.rotten_node
-            && self.rng.chance_permille(150)
+            && self.rng.chance_permille(400)
         {
             self.rot_log(node);
         } else if let Some(node) = self.rotten_node {

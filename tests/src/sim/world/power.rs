@@ -89,7 +89,8 @@ impl World {
         self.say(|| format!("node {} does not start: {why}", node + 1));
         self.faults.refused_starts += 1;
         self.nodes[node].replica.broken = Some(why);
-        if self.phase > Phase::Cruel && !self.nodes[node].is_lost() {
+        self.nodes[node].is_lost = self.nodes[node].is_log_rotten;
+        if self.phase > Phase::Cruel && !self.nodes[node].is_lost {
             self.repair_node(node);
         }
         Ok(())
@@ -97,7 +98,7 @@ impl World {
 
     /// The operator brings the evidence of another replica, which anybody can check.
     pub(super) fn repair_node(&mut self, node: usize) {
-        if self.nodes[node].is_lost() {
+        if self.nodes[node].is_lost {
             return;
         }
         let Some(healthy) = (0..self.nodes.len())

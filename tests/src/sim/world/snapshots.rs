@@ -4,7 +4,7 @@ use proofmark_aggregator::catchup::{Act, Ask, Event as CatchUpEvent, Missed, Pie
 use proofmark_aggregator::consensus::{Position, SnapshotMeta};
 use proofmark_aggregator::limits::{FETCH_TICK_MS, OFFER_LOOK_MS};
 
-use super::{Event, World};
+use super::{Event, Phase, World};
 use crate::sim::Planted;
 use crate::sim::network::Place;
 use crate::sim::replica::load;
@@ -13,6 +13,8 @@ use crate::sim::replica::load;
 const FETCH_MS_MAX: u64 = 1_500;
 /// How long it takes at most until the state is the snapshot: small states, and large ones.
 const INSTALL_MS_MAX: [u64; 3] = [20, 300, 4_000];
+/// More than an election timeout.
+const LEAP_TICKS: u64 = 25;
 
 impl World {
     /// The driver says how far the log may go; the log thread lets go of it.
@@ -132,6 +134,10 @@ impl World {
         let in_ms_max = INSTALL_MS_MAX[self.rng.index(INSTALL_MS_MAX.len())];
         let in_ms = self.rng.between(0, in_ms_max);
         self.plan(in_ms, Event::Install { node, life });
+        if self.phase == Phase::Cruel && self.rng.chance_permille(300) {
+            // Its clock leaps meanwhile: no leader is heard for as long.
+            (0..LEAP_TICKS).for_each(|_| self.plan(0, Event::Tick { node, again: false }));
+        }
     }
 
     /// The snapshot, the leaves it speaks of, and the log that begins after it are durable. A crash
