@@ -142,6 +142,10 @@ pub const SNAPSHOT_TICKS_MAX: u64 = 200;
 /// on one replica, so a handful is usual. Reached: further ones are dropped, and asked again.
 pub const READS_PENDING_MAX: usize = 256;
 
+/// How many commits are remembered with the instant at which they were heard of, by which a stale
+/// read tells its age: some seconds in full. Reached: every other one of the older half is let go.
+pub const COMMITS_NOTED_MAX: usize = 128;
+
 /// Callers waiting for the same read index on one replica. Reached: `Busy`.
 pub const READS_WAITING_MAX: usize = 4_096;
 
@@ -317,6 +321,13 @@ pub const CONNECTIONS_WAITING_MAX: usize = 64;
 /// Open connections of the HTTP port. At the bound the door stops accepting until one ends: the
 /// kernel's backlog holds the rest. People, a scraper, an auditor's copy: far below.
 pub const HTTP_CONNECTIONS_MAX: usize = 256;
+
+/// How long a linearizable read may take, in milliseconds: an election ([`READ_MS_MAX`]), or the pause
+/// between two views of a large fleet. Reached: 503, `read_behind`.
+pub const HTTP_READ_MS_MAX: u64 = 4_000;
+
+/// When a caller whose read nobody vouched for should come back, in seconds: an election later.
+pub const HTTP_READ_RETRY_S: u64 = 1;
 
 /// How long a request's head may take, in milliseconds, from when the connection could take one.
 /// Reached: the connection is closed. Longer than a scraper's usual interval, so that it keeps its

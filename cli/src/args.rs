@@ -193,8 +193,19 @@ pub struct Get {
     /// The HTTP API
     #[arg(long, default_value = "http://127.0.0.1:7680", env = "PROOFMARK_SERVER")]
     pub server: String,
+    /// How fresh; without it linearizable, and stale for `health`
+    #[arg(long, value_enum)]
+    pub consistency: Option<Consistency>,
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Consistency {
+    /// Everything acknowledged before the question is in the answer; refused without a majority
+    Linearizable,
+    /// What the asked replica has, at once; how old that is goes to standard error
+    Stale,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

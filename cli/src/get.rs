@@ -2,19 +2,22 @@
 
 use serde_json::Value;
 
-use crate::args::{Get, Output, What};
+use crate::args::{Consistency, Get, Output, What};
 use crate::exit::{Done, Exit, Failure};
-use crate::http::{Client, HttpFault};
+use crate::http::{Answer, Client, HttpFault};
 use crate::say;
 
 pub fn run(get: &Get) -> Done {
-    let url = format!("{}{}", server(get)?, path(get)?);
-    let body = Client::new()?.get(&url).map_err(failure)?;
-    let value: Value = serde_json::from_slice(&body).map_err(|why| {
+    let url = format!("{}{}{}", server(get)?, path(get)?, query(get));
+    let answer = Client::new()?.ask(&url).map_err(failure)?;
+    let value: Value = serde_json::from_slice(&answer.body).map_err(|why| {
         Failure::new(Exit::Unavailable, format!("{url}: expected our JSON, got: {why}"))
     })?;
+    if get.consistency == Some(Consistency::Stale) {
+        eprintln!("{}", staleness(&answer));
+    }
     match get.output {
-        Output::Json => println!("{}", String::from_utf8_lossy(&body).trim_end()),
+        Output::Json => println!("{}", String::from_utf8_lossy(&answer.body).trim_end()),
         Output::Text => print!("{}", text(get.what, &value)),
     }
     Ok(Exit::Ok)
@@ -50,6 +53,25 @@ fn path(get: &Get) -> Result<String, Failure> {
         (What::Health, None) => "/api/v1/health".into(),
         (What::Members, None) => "/api/v1/members".into(),
     })
+}
+
+fn query(get: &Get) -> &'static str {
+    match get.consistency {
+        None => "",
+        Some(Consistency::Linearizable) => "?consistency=linearizable",
+        Some(Consistency::Stale) => "?consistency=stale",
+    }
+}
+
+/// How old a stale answer is, in one line.
+fn staleness(answer: &Answer) -> String {
+    let said = |name| answer.header(name).unwrap_or("?");
+    let age = match answer.header("proofmark-age-ms") {
+        Some(age_ms) => format!("lacks nothing that is older than {age_ms} ms"),
+        None => "age not known: the asked replica has heard of no commit since it started".into(),
+    };
+    let (index, leaves) = (said("proofmark-applied-index"), said("proofmark-log-size"));
+    format!("stale: {age} (applied index {index}, {leaves} leaves)")
 }
 
 /// No answer may be tried again; an answer that says no may not.

@@ -9,6 +9,19 @@ pub struct Client {
     client: reqwest::Client,
 }
 
+/// An answer that is 200.
+pub struct Answer {
+    pub body: Vec<u8>,
+    headers: reqwest::header::HeaderMap,
+}
+
+impl Answer {
+    /// A header's value, when it is there and text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
 /// An answer that is not 200.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpFault {
@@ -32,10 +45,15 @@ impl Client {
 
     /// The body of `url`.
     pub fn get(&self, url: &str) -> Result<Vec<u8>, HttpFault> {
+        self.ask(url).map(|answer| answer.body)
+    }
+
+    /// The body of `url`, and what its headers say.
+    pub fn ask(&self, url: &str) -> Result<Answer, HttpFault> {
         self.runtime.block_on(self.fetch(url))
     }
 
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, HttpFault> {
+    async fn fetch(&self, url: &str) -> Result<Answer, HttpFault> {
         let no_answer = |why: reqwest::Error| HttpFault::NoAnswer {
             url: url.to_owned(),
             why: root_cause(&why),
@@ -53,7 +71,7 @@ impl Client {
             body.extend_from_slice(&chunk);
         }
         if status == 200 {
-            return Ok(body);
+            return Ok(Answer { body, headers: std::mem::take(answer.headers_mut()) });
         }
         let body = String::from_utf8_lossy(&body).trim().to_owned();
         Err(HttpFault::Status { url: url.to_owned(), status, body })

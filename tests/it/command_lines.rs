@@ -57,6 +57,7 @@ const LINES: &[(&str, &str)] = &[
     ("get-nobody-there", "get slo --server http://127.0.0.1:1"),
     ("get-not-a-url", "get slo --server nonsense"),
     ("get-not-an-aggregator", "get health --server http://{target}"),
+    ("get-consistency-unknown", "get slo --consistency eventual"),
     ("get-result-without-id", "get result"),
     ("get-name-of-what-has-none", "get agents web-1"),
     ("token-without-data", "token create --data nowhere"),

@@ -10,7 +10,7 @@ use proofmark_tests::target::Target;
 use proofmark_tests::{api, golden, wait};
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A change of the API shows as a change of this file.
 #[test]
@@ -109,6 +109,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("health-below", "GET /api/v1/health/more"),
     ("method-post", "POST /api/v1/slos"),
     ("method-delete", "DELETE /api/v1/agents"),
+    ("consistency-unknown", "GET /api/v1/slos?consistency=eventual"),
+    ("consistency-twice", "GET /api/v1/health?consistency=stale&consistency=stale"),
     ("slo-unknown", "GET /api/v1/slos/nobody"),
     ("slo-not-utf8", "GET /api/v1/slos/%ff%fe"),
     ("slo-with-markup", "GET /api/v1/slos/%3Cscript%3E"),

@@ -11,5 +11,6 @@ mod golden_data;
 mod http_api;
 mod membership;
 mod power;
+mod reads;
 mod rpc;
 mod up;

@@ -6,11 +6,13 @@
 //! Routes: `/` page · `/healthz` · `/api/v1/...` JSON, described by `/openapi.json` · `/metrics`
 //! · `/log/...` the C2SP files, so that `proofmark evidence verify http://host/log` works.
 
+mod described;
 mod door;
 mod json;
 mod log_files;
 mod page;
 mod problem;
+mod reads;
 mod results;
 mod words;
 
@@ -27,7 +29,9 @@ use utoipa::OpenApi;
 use crate::metrics::Metrics;
 use crate::tables::ResultIndex;
 use crate::views::ViewsReader;
+use described::ReadsDescribed;
 pub use door::serve;
+pub use reads::{Consistency, Freshness, NotFresh};
 use problem::Problem;
 
 /// What the handlers share. All of it is read only.
@@ -37,6 +41,7 @@ pub struct Api {
     pub evidence_dir: Arc<PathBuf>,
     pub index: ResultIndex,
     pub metrics: Arc<Metrics>,
+    pub freshness: Arc<dyn Freshness>,
 }
 
 #[derive(OpenApi)]
@@ -44,8 +49,10 @@ pub struct Api {
     info(
         title = "Proofmark",
         description = "What an aggregator knows. Read only; every number here can be recomputed \
-                       from the log's files under /log."
+                       from the log's files under /log. Any replica answers; how fresh the answer \
+                       must be is the caller's choice, and how fresh it is stands in its headers."
     ),
+    modifiers(&ReadsDescribed),
     paths(
         json::health,
         json::agents,

@@ -2,17 +2,19 @@
 
 use axum::Json;
 use axum::extract::{FromRequestParts, Path};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use serde::de::DeserializeOwned;
 
+use super::reads::NotFresh;
 use crate::views::model::ProblemView;
 
 pub struct Problem {
     status: StatusCode,
     view: ProblemView,
+    headers: HeaderMap,
 }
 
 impl Problem {
@@ -34,14 +36,31 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, slug, why.to_string())
     }
 
+    /// Nobody vouches for a fresh answer now.
+    pub fn not_fresh(why: NotFresh) -> Self {
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, why.slug, why.message);
+        let retry_after = [(header::RETRY_AFTER, why.retry_after_s.into())];
+        problem.with_headers(retry_after.into_iter().collect())
+    }
+
+    pub fn with_headers(self, headers: HeaderMap) -> Self {
+        Self { headers, ..self }
+    }
+
+    #[cfg(test)]
+    pub fn slug(&self) -> &'static str {
+        self.view.slug
+    }
+
     fn new(status: StatusCode, slug: &'static str, message: impl Into<String>) -> Self {
-        Self { status, view: ProblemView { slug, message: message.into() } }
+        let view = ProblemView { slug, message: message.into() };
+        Self { status, view, headers: HeaderMap::new() }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        (self.status, Json(self.view)).into_response()
+        (self.status, self.headers, Json(self.view)).into_response()
     }
 }
 

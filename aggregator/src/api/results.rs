@@ -1,15 +1,14 @@
 //! One result, and its proof, read from the evidence. The index only says where to look.
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use proofmark_evidence::{
     AgentName, CheckResult, DirSource, LogReader, OpenBatch, ResultId, SealedBatch, prove_result,
 };
 
 use super::Api;
 use super::problem::{PathParts, Problem};
+use super::reads::{Read, Told};
 use crate::views::family;
 use crate::views::model::{MeasurementView, ProblemView, ResultView};
 
@@ -30,9 +29,14 @@ type IdParts = PathParts<(String, u64, u64)>;
         (status = 404, body = ProblemView)
     )
 )]
-pub async fn result(State(api): State<Api>, id: IdParts) -> Result<Json<ResultView>, Problem> {
+pub async fn result(
+    State(api): State<Api>,
+    id: IdParts,
+    read: Read,
+) -> Result<Told<ResultView>, Problem> {
     let id = parse_id(id)?;
-    blocking(move || read_result(&api, &id)).await.map(Json)
+    let found = blocking(move || read_result(&api, &id)).await;
+    read.tell_found(found)
 }
 
 /// The proof file of one result: `proofmark evidence check` reads it offline.
@@ -50,15 +54,18 @@ pub async fn result(State(api): State<Api>, id: IdParts) -> Result<Json<ResultVi
         (status = 404, body = ProblemView)
     )
 )]
-pub async fn proof(State(api): State<Api>, id: IdParts) -> Result<Response, Problem> {
+pub async fn proof(
+    State(api): State<Api>,
+    id: IdParts,
+    read: Read,
+) -> Result<Response, Problem> {
     let id = parse_id(id)?;
     let text = blocking(move || {
         let (reader, leaf_index) = locate(&api, &id)?;
         let proof = prove_result(&reader, &id, leaf_index);
         proof.map(|proof| proof.to_text()).map_err(|why| Problem::internal(why.slug(), why))
     });
-    let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-    Ok((kind, text.await?).into_response())
+    read.tell_found(text.await).map(Told::into_text)
 }
 
 fn parse_id(PathParts((agent, epoch, seq)): IdParts) -> Result<ResultId, Problem> {

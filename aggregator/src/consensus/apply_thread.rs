@@ -30,10 +30,16 @@ pub(crate) struct ApplyQueue {
     install: Option<SnapshotMeta>,
     /// Everything up to here is committed; 0: no news.
     committed: u64,
+    /// Somebody waits to read what is applied.
+    pub(crate) look: bool,
     pub(crate) stop: bool,
 }
 
 impl ApplyQueue {
+    fn is_ready(&self) -> bool {
+        self.stop || self.look || self.committed > 0
+    }
+
     pub(crate) fn push(&mut self, entries: Vec<Entry>, ticket: Ticket) {
         self.waiting.push(ticket);
         for entry in entries {
@@ -70,7 +76,7 @@ impl<A: Applier, S: LogSource> ApplyThread<A, S> {
     /// machine back.
     pub(crate) fn run(mut self) -> A {
         loop {
-            let queue = self.queue.take(|queue| queue.stop || queue.committed > 0);
+            let queue = self.queue.take(ApplyQueue::is_ready);
             if let Some(meta) = queue.install {
                 self.install(&meta);
             }
@@ -81,6 +87,9 @@ impl<A: Applier, S: LogSource> ApplyThread<A, S> {
                 self.apply(&entry);
             }
             self.catch_up(queue.committed + 1);
+            if queue.look {
+                self.applier.look();
+            }
             self.inbox.post(|inbox| inbox.applied = self.next - 1);
             if queue.stop {
                 return self.applier;
@@ -163,6 +172,10 @@ mod tests {
             self.0.push(1_000 + snapshot.position.index);
         }
 
+        fn look(&mut self) {
+            self.0.push(0);
+        }
+
         fn membership(&self) -> Option<Membership> {
             Some(Membership::of_voters([1]))
         }
@@ -202,6 +215,17 @@ mod tests {
         let big = APPLY_BACKLOG_BYTES_MAX;
         let pushes = [vec![entry(1, big), entry(2, 1), entry(3, 1)], vec![entry(4, 1)]];
         assert_eq!(applied(1, &pushes), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn who_reads_is_shown_what_is_applied_even_when_nothing_comes() {
+        let (order, _) = run(4, |queue| queue.look = true);
+        assert_eq!(order, [0]);
+        let (order, _) = run(4, |queue| {
+            queue.look = true;
+            queue.push(vec![entry(4, 1)], Waiting::default().enter());
+        });
+        assert_eq!(order, [4, 0]);
     }
 
     #[test]

@@ -8,7 +8,9 @@ use raft::eraftpb::Message;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
+use super::apply_thread::ApplyQueue;
 use super::budget::Budget;
+use super::commits::Commits;
 use super::driver::{ChangeRefused, PeerProgress, TransferRefused};
 use super::inbox::{ChangeProposal, Inbox, Proposal};
 use super::mailbox::Mailbox;
@@ -17,6 +19,7 @@ use super::outbox::PeerOutbox;
 use super::shell::Counters;
 use super::snapshot::{Position, SnapshotMeta, SnapshotOffer};
 use super::{ConsensusStatus, ProposalOutcome, ReadRefused, Role};
+use crate::clock::Clock;
 use crate::command::Command;
 use crate::limits::{BUSY_RETRY_MS, ENTRY_COMMANDS_BYTES_MAX, LEADERSHIP_OFFER_MS, READ_MS_MAX};
 
@@ -28,6 +31,9 @@ pub struct ConsensusHandle {
 
 pub(crate) struct Shared {
     pub(crate) inbox: Arc<Mailbox<Inbox>>,
+    pub(crate) apply: Arc<Mailbox<ApplyQueue>>,
+    pub(crate) commits: Arc<Commits>,
+    pub(crate) clock: Clock,
     pub(crate) budget: Arc<Budget>,
     pub(crate) outbox: PeerOutbox,
     pub(crate) seen: Seen,
@@ -143,6 +149,17 @@ impl ConsensusHandle {
         let mut status = self.status();
         let applied = status.wait_for(|status| status.applied >= index).await;
         applied.map(|status| status.applied).map_err(|_| ReadRefused::Busy)
+    }
+
+    /// The state machine is asked to show what it has applied, as soon as it is between two entries.
+    pub fn look(&self) {
+        self.shared.apply.post(|apply| apply.look = true);
+    }
+
+    /// How long ago, in milliseconds, a state that has applied `applied` had all that was committed,
+    /// to within the way of one message; `None`: never since this start, as far as is known here.
+    pub fn age_ms(&self, applied: u64) -> Option<u64> {
+        self.shared.commits.age_ms(applied, self.shared.clock.monotonic_ms())
     }
 
     /// Offers leadership to this voter and waits until it leads, or has let the offer pass.

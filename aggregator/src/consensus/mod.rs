@@ -18,6 +18,7 @@
 
 mod apply_thread;
 mod budget;
+mod commits;
 mod conf_change;
 pub mod convert;
 pub mod driver;
@@ -71,6 +72,9 @@ pub trait Applier: Send + 'static {
     /// Becomes the snapshot, which is durable here, instead of the state so far. The next entry
     /// follows its position; its membership is the state's from here on.
     fn install(&mut self, snapshot: &SnapshotMeta);
+
+    /// Between two entries: somebody waits to read what is applied, and should be shown it.
+    fn look(&mut self);
 
     /// The members as of the newest applied entry. `None`: no entry has said anything about them
     /// yet, and they are those with which the log was made.

@@ -8,6 +8,7 @@ use raft::eraftpb::Message;
 use tokio::sync::watch;
 
 use super::apply_thread::ApplyQueue;
+use super::commits::Commits;
 use super::driver::{
     ChangeRefused, Driver, Output, PeerProgress, ProposeRefused, Refused, RoleChange,
 };
@@ -40,6 +41,7 @@ pub(crate) struct RaftThread<S: LogSource> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) packer: Packer,
     pub(crate) reads: Reads,
+    pub(crate) commits: Arc<Commits>,
     pub(crate) heard: Heard,
     /// Ticks since the disk last finished something while something waits for it.
     pub(crate) stalled_ticks: u64,
@@ -199,8 +201,9 @@ impl<S: LogSource> RaftThread<S> {
             self.counters.messages_dropped.fetch_add(1, Relaxed);
             return;
         }
+        let told = is_append(&message).then_some((message.from, message.commit));
         match self.driver.message(message) {
-            Ok(()) => {}
+            Ok(()) => self.note_commit(told),
             Err(refused @ Refused::LogLost { .. }) => {
                 tracing::error!(%refused, "this raft log lost what it confirmed: ending here");
                 std::process::abort();
@@ -209,6 +212,16 @@ impl<S: LogSource> RaftThread<S> {
                 self.counters.messages_refused.fetch_add(1, Relaxed);
                 tracing::warn!(slug = refused.slug(), %refused, "message from a peer refused");
             }
+        }
+    }
+
+    /// An append of the leader says how far the group is. A heartbeat does not: it says no more than
+    /// this replica is known to have.
+    fn note_commit(&self, told: Option<(u64, u64)>) {
+        if let Some((from, commit)) = told
+            && self.driver.status().leader == Some(from)
+        {
+            self.commits.note(commit, self.clock.monotonic_ms());
         }
     }
 
@@ -248,6 +261,10 @@ impl<S: LogSource> RaftThread<S> {
             self.carry(output);
         }
         let status = self.driver.status();
+        // A leader's commit moves by the word of a majority, and by nothing else.
+        if status.role == Role::Leader && self.shown.status.borrow().commit != status.commit {
+            self.commits.note(status.commit, self.clock.monotonic_ms());
+        }
         self.shown.status.send_if_modified(|shown| std::mem::replace(shown, status) != status);
     }
 

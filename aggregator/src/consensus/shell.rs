@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::Applier;
 use super::apply_thread::{ApplyQueue, ApplyThread};
 use super::budget::Budget;
+use super::commits::Commits;
 use super::driver::{Driver, DriverConfig, DriverFault};
 use super::handle::{ConsensusHandle, Seen, Shared};
 use super::heard::Heard;
@@ -83,7 +84,7 @@ impl<A: Applier> Consensus<A> {
         let (shown, seen) = channels(&driver);
         let raft = RaftThread {
             driver,
-            clock,
+            clock: clock.clone(),
             inbox: Arc::clone(&queues.inbox),
             log: Arc::clone(&queues.log),
             apply: Arc::clone(&queues.apply),
@@ -93,13 +94,14 @@ impl<A: Applier> Consensus<A> {
             counters: Arc::clone(&queues.counters),
             packer: Packer::default(),
             reads: Reads::default(),
+            commits: Arc::clone(&queues.commits),
             heard: Heard::default(),
             stalled_ticks: 0,
         };
         let apply = queues.apply_thread(applier, store.clone(), config.applied + 1);
         let log = queues.log_thread(store);
         Ok(Self {
-            handle: queues.handle(outbox, seen),
+            handle: queues.handle(outbox, seen, clock),
             waiters: queues.waiters,
             raft: spawn("raft", move || raft.run()),
             log: spawn("raft-log", move || log.run()),
@@ -132,15 +134,17 @@ struct Queues {
     apply: Arc<Mailbox<ApplyQueue>>,
     waiters: Arc<Waiters>,
     counters: Arc<Counters>,
+    commits: Arc<Commits>,
 }
 
 impl Queues {
-    fn handle(&self, outbox: PeerOutbox, seen: Seen) -> ConsensusHandle {
-        let inbox = Arc::clone(&self.inbox);
-        let counters = Arc::clone(&self.counters);
+    fn handle(&self, outbox: PeerOutbox, seen: Seen, clock: Clock) -> ConsensusHandle {
+        let (inbox, apply) = (Arc::clone(&self.inbox), Arc::clone(&self.apply));
+        let (counters, commits) = (Arc::clone(&self.counters), Arc::clone(&self.commits));
         let waiting = counters.waiting.proposals.clone();
         let budget = Budget::new(PROPOSALS_MAX, PROPOSALS_BYTES_MAX, waiting);
-        ConsensusHandle { shared: Arc::new(Shared { inbox, budget, outbox, seen, counters }) }
+        let shared = Shared { inbox, apply, commits, clock, budget, outbox, seen, counters };
+        ConsensusHandle { shared: Arc::new(shared) }
     }
 
     fn log_thread(&self, store: LogStore) -> LogThread {

@@ -150,8 +150,6 @@ impl Machine {
     /// Readers see an entry only after it was applied whole.
     fn tell(&mut self, commands: &[Command], hand_overs: usize) {
         self.agents.update(&self.state, commands);
-        self.are_views_old |= commands.iter().any(changes_views);
-        self.show_when_due();
         if commands.iter().any(|command| matches!(command, Command::ApplySpec { .. })) {
             self.specs.send_replace(spec_snapshot(&self.state));
         }
@@ -161,6 +159,9 @@ impl Machine {
         if commands.iter().any(changes_members) || self.state.hand_overs() != hand_overs {
             self.tell_members();
         }
+        // Last: whoever waits for a view of this entry finds the rest told.
+        self.are_views_old |= commands.iter().any(changes_views);
+        self.show_when_due();
     }
 
     fn tell_members(&self) {
@@ -271,6 +272,12 @@ impl Applier for Machine {
         }
         self.tell_all();
         tracing::info!(index, leaves = expected, "the state is the snapshot's");
+    }
+
+    /// When views are due no sooner, this one comes with one of the next ticks.
+    fn look(&mut self) {
+        self.are_views_old |= self.views.borrow().applied_index < self.state.applied();
+        self.show_when_due();
     }
 
     /// Before the state says anything of it, what the Raft log was made with.

@@ -12,6 +12,7 @@ mod hand_over;
 mod init;
 mod machine;
 mod members_duty;
+mod reads;
 mod recover;
 mod rooms;
 mod scrub;
@@ -200,6 +201,12 @@ impl Node {
 /// Without a leader, or an answer in time, the next start seals it.
 async fn last_seal(handle: &ConsensusHandle, recorder: &Recorder) {
     let recorder = recorder.handle();
+    let carried_out = recorder.clone();
+    // What was acknowledged a moment ago may still be in the recorder's queue; it takes it in order.
+    let synced = tokio::task::spawn_blocking(move || carried_out.sync());
+    if timeout(Duration::from_millis(LAST_SEAL_MS_MAX), synced).await.is_err() {
+        return;
+    }
     match *handle.status().borrow() {
         ConsensusStatus { role: Role::Leader, .. } => recorder.propose_seal(),
         ConsensusStatus { leader: Some(_), .. } => {}

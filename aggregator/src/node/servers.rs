@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::agents::SharedAgents;
+use super::reads::Reads;
 use super::rooms::Rooms;
 use super::{Addresses, NodeFault, raised};
 use crate::admission::AdmissionWorkers;
@@ -21,10 +22,10 @@ use crate::consensus::log_store::LogStore;
 use crate::identity::NodeIdentity;
 use crate::ingest::{self, Counters, Handles, SpecSnapshot};
 use crate::metrics::Metrics;
+use crate::recorder::RecorderHandle;
 use crate::tables::ResultIndex;
 use crate::views::ViewsReader;
 use crate::views::members::MembersView;
-use crate::waiting::Waiting;
 
 /// Bound and not yet served.
 pub(super) struct Doors {
@@ -46,8 +47,7 @@ pub(super) struct Handed {
     pub(super) evidence_dir: PathBuf,
     pub(super) grpc_addresses: Vec<String>,
     pub(super) clock: Clock,
-    /// Who waits for the recorder.
-    pub(super) recorder: Waiting,
+    pub(super) recorder: RecorderHandle,
 }
 
 impl Handed {
@@ -64,7 +64,7 @@ impl Handed {
             evidence_dir: config.evidence_dir(),
             grpc_addresses: config.nodes.iter().map(|node| node.grpc.clone()).collect(),
             clock: rooms.clock.clone(),
-            recorder: rooms.recorder.handle().waiting(),
+            recorder: rooms.recorder.handle(),
         }
     }
 }
@@ -105,14 +105,21 @@ pub(super) fn serve(
         counters.clone(),
         handed.handle.counters(),
         handed.raft_log,
-        handed.recorder,
+        handed.recorder.waiting(),
     );
+    let freshness = Reads {
+        handle: handed.handle.clone(),
+        views: handed.views.state.clone(),
+        recorded: handed.recorder.status(),
+        diverged: handed.views.diverged.clone(),
+    };
     let evidence_dir = Arc::new(handed.evidence_dir);
     let api = Api {
         views: handed.views.clone(),
         evidence_dir: Arc::clone(&evidence_dir),
         index: handed.index,
         metrics: Arc::new(metrics),
+        freshness: Arc::new(freshness),
     };
     let handles = Handles {
         identity: handed.identity,

@@ -168,6 +168,11 @@ impl State {
         &self.members
     }
 
+    /// Leaves under the newest published checkpoint.
+    pub fn published_size(&self) -> u64 {
+        self.seals.published_size()
+    }
+
     /// Leaves in the log, published or not.
     pub fn leaf_count(&self) -> u64 {
         self.head.leaf_count

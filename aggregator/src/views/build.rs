@@ -20,6 +20,7 @@ pub fn build(state: &State) -> StateView {
         applied_index: state.applied(),
         now_ms: state.stamped_at_ms(),
         log_size: state.leaf_count(),
+        published_size: state.published_size(),
         spec: spec(state),
         agents: agents.map(|(name, agent)| agent_view(name, agent, &silent)).collect(),
         checks: checks(state, &series),

@@ -34,6 +34,8 @@ pub struct StateView {
     pub now_ms: u64,
     /// Leaves in the log, published or not.
     pub log_size: u64,
+    /// Leaves under the newest checkpoint that the state knows to be published.
+    pub published_size: u64,
     pub spec: SpecView,
     /// By name.
     pub agents: Vec<AgentView>,

@@ -30,7 +30,7 @@ impl Watcher {
         let looking = thread::spawn(move || {
             let mut seen: Vec<(u64, u64)> = Vec::new();
             while !stopped.load(Ordering::Relaxed) {
-                let checkpoint = api::json(http, "/api/v1/checkpoint");
+                let checkpoint = api::json(http, "/api/v1/checkpoint?consistency=stale");
                 let size = checkpoint.and_then(|checkpoint| checkpoint["size"].as_u64());
                 if let Some(size) =
                     size.filter(|size| seen.last().is_none_or(|last| last.1 < *size))

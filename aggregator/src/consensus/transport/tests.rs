@@ -36,6 +36,8 @@ fn only_listening(node_id: u64) -> MembershipChange {
 }
 
 impl Applier for Journal {
+    fn look(&mut self) {}
+
     fn apply(&mut self, _: u64, data: &[u8]) -> Vec<Reply> {
         if data.is_empty() {
             return Vec::new();
