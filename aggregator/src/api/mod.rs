@@ -31,8 +31,8 @@ use crate::tables::ResultIndex;
 use crate::views::ViewsReader;
 use described::ReadsDescribed;
 pub use door::serve;
-pub use reads::{Consistency, Freshness, NotFresh};
 use problem::Problem;
+pub use reads::{Consistency, Freshness, NotFresh};
 
 /// What the handlers share. All of it is read only.
 #[derive(Clone)]

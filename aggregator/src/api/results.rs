@@ -54,11 +54,7 @@ pub async fn result(
         (status = 404, body = ProblemView)
     )
 )]
-pub async fn proof(
-    State(api): State<Api>,
-    id: IdParts,
-    read: Read,
-) -> Result<Response, Problem> {
+pub async fn proof(State(api): State<Api>, id: IdParts, read: Read) -> Result<Response, Problem> {
     let id = parse_id(id)?;
     let text = blocking(move || {
         let (reader, leaf_index) = locate(&api, &id)?;
