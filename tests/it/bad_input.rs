@@ -82,7 +82,7 @@ impl Standing {
         let steady = agent(installation, "steady").expect("enrolled");
         Standing {
             pid: installation.replicas[0].pid(),
-            spec: installation.json("/api/v1/spec").expect("serving"),
+            spec: installation.json("/api/v1/spec?consistency=stale").expect("serving"),
             steady_next_seq: steady["next_seq"].as_u64().expect("a number"),
             tick_ms: steady["accepted_at_ms"].as_u64().expect("a time"),
         }
@@ -90,7 +90,7 @@ impl Standing {
 }
 
 fn agent(installation: &Installation, name: &str) -> Option<Value> {
-    let agents = installation.json("/api/v1/agents")?;
+    let agents = installation.json("/api/v1/agents?consistency=stale")?;
     agents.as_array()?.iter().find(|agent| agent["name"] == name).cloned()
 }
 

@@ -206,7 +206,8 @@ fn counted(slo: &Value) -> u64 {
 
 /// What the grids expect of the cut-off agent until `slo`'s instant, counted here.
 fn expected(installation: &Installation, slo: &Value) -> u64 {
-    let agents = installation.json("/api/v1/agents").expect("served");
+    let agents = || installation.json("/api/v1/agents");
+    let agents = wait::until("the agents", SETTLE, agents);
     let agents = agents.as_array().expect("a list");
     let agent = agents.iter().find(|row| row["name"] == "cut-off").expect("enrolled");
     let from_ms = agent["enrolled_at_ms"].as_u64().expect("an instant") + ENROL_LEAD_MS;
@@ -259,7 +260,8 @@ fn stop(agents: &mut [&mut Agent]) {
 fn judge(installation: &mut Installation) {
     installation.settled_roots();
     let served = installation.dir().join("served.json");
-    let numbers = installation.json("/api/v1/slos").expect("served");
+    let numbers = || installation.json("/api/v1/slos");
+    let numbers = wait::until("the numbers", SETTLE, numbers);
     std::fs::write(&served, numbers.to_string()).expect("written");
     let policy = installation.dir().join("cut-off/data/identity/policy");
     let mut roots = Vec::new();

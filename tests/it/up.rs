@@ -34,7 +34,8 @@ fn up_shows_real_numbers_within_a_minute_and_goes_on_after_a_restart() {
 
     let again = start(dir.path(), ports, &[]);
     wait::until("the log to go on", A_MINUTE, || (size(ports[0]) > before).then_some(()));
-    let served = api::json(ports[0], "/api/v1/slos").expect("served");
+    let numbers = || api::json(ports[0], "/api/v1/slos");
+    let served = wait::until("the numbers", A_MINUTE, numbers);
     assert!(again.stop().success());
     let evidence = dir.path().join("data/aggregator-1/evidence");
     program::must(&["evidence", "verify", path(&evidence)]);

@@ -14,7 +14,8 @@ use crate::views::model::ProblemView;
 pub struct Problem {
     status: StatusCode,
     view: ProblemView,
-    headers: HeaderMap,
+    /// Few answers have any.
+    headers: Box<HeaderMap>,
 }
 
 impl Problem {
@@ -44,7 +45,7 @@ impl Problem {
     }
 
     pub fn with_headers(self, headers: HeaderMap) -> Self {
-        Self { headers, ..self }
+        Self { headers: Box::new(headers), ..self }
     }
 
     #[cfg(test)]
@@ -54,13 +55,13 @@ impl Problem {
 
     fn new(status: StatusCode, slug: &'static str, message: impl Into<String>) -> Self {
         let view = ProblemView { slug, message: message.into() };
-        Self { status, view, headers: HeaderMap::new() }
+        Self { status, view, headers: Box::default() }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        (self.status, self.headers, Json(self.view)).into_response()
+        (self.status, *self.headers, Json(self.view)).into_response()
     }
 }
 
