@@ -1,6 +1,7 @@
 //! Every bound of this program: its unit, its reason, and what happens when it is reached.
 //!
 //! Formats have their own bounds in the evidence crate; documents in the spec crate.
+// why big: one list, so that nobody looks for a bound elsewhere; most of it is the reasons.
 
 /// How often the leader's clock becomes a fact: a `Tick` command, in milliseconds.
 /// Ticks move windows and find missing results; a slower tick only shows silence later.
@@ -322,8 +323,8 @@ pub const CONNECTIONS_WAITING_MAX: usize = 64;
 /// kernel's backlog holds the rest. People, a scraper, an auditor's copy: far below.
 pub const HTTP_CONNECTIONS_MAX: usize = 256;
 
-/// How long a linearizable read may take, in milliseconds: an election ([`READ_MS_MAX`]), or the pause
-/// between two views of a large fleet. Reached: 503, `read_behind`.
+/// How long a linearizable read may take, in milliseconds: an election ([`READ_MS_MAX`]), or the
+/// pause between two views of a large fleet. Reached: 503, `read_behind`.
 pub const HTTP_READ_MS_MAX: u64 = 4_000;
 
 /// When a caller whose read nobody vouched for should come back, in seconds: an election later.

@@ -45,8 +45,9 @@ fn nothing_is_lost_or_doubled_when_leaders_and_agents_die() {
     installation.replicas.iter().for_each(|replica| replica.door.heal());
     kill_leader_and_bring_it_back(&mut installation);
 
-    // The agent was never stopped: it made every run of the cut and spooled it. What stays silent is
-    // what was silent before the cut: instants that passed while the new agent fetched its specs.
+    // The agent was never stopped: it made every run of the cut and spooled it. What stays silent
+    // is what was silent before the cut: instants that passed while the new agent fetched its
+    // specs.
     let after = until_all_heard(&installation, healed_after_ms);
     assert_eq!(silent(&after), silent(&before), "the replay fills all of the cut: {after}");
     assert_eq!(counted(&after), expected(&installation, &after), "{after}");
@@ -54,8 +55,8 @@ fn nothing_is_lost_or_doubled_when_leaders_and_agents_die() {
     judge(&mut installation);
 }
 
-/// A replica that cosigned another log once stops itself: agents leave it, it votes and never leads,
-/// and without it the others go on.
+/// A replica that cosigned another log once stops itself: agents leave it, it votes and never
+/// leads, and without it the others go on.
 #[test]
 fn a_diverged_replica_is_left_by_agents_and_never_leads() {
     let target = Target::start();

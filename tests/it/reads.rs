@@ -1,5 +1,5 @@
-//! What a read promises, on every replica: linearizable sees all that was acknowledged before it, or
-//! is refused by name; stale is answered at once, by whoever is there, and says how old it is.
+//! What a read promises, on every replica: linearizable sees all that was acknowledged before it,
+//! or is refused by name; stale is answered at once, by whoever is there, and says how old it is.
 
 use proofmark_tests::api::{self, Answer};
 use proofmark_tests::installation::{Installation, SETTLE};
@@ -49,7 +49,8 @@ fn what_was_acknowledged_is_read_on_every_replica() {
         let own = ask(&installation, round % 3, "/api/v1/health");
         assert_eq!(own.header("proofmark-consistency"), Some("stale"));
     }
-    // Results are facts of the evidence, and wait for what writes it: "not there" is true as of now.
+    // Results are facts of the evidence, and wait for what writes it: "not there" is true as of
+    // now.
     let missing = vouched(&installation, 1, "/api/v1/results/web-1/1/1");
     assert_eq!((missing.status, &missing.json()["slug"]), (404, &"no_such_result".into()));
     assert_eq!(missing.header("proofmark-consistency"), Some("linearizable"));

@@ -56,8 +56,8 @@ const HEADERS: &[(&str, &str, bool)] = &[
     (AS_OF_MS, "the leader's stamp of that entry, Unix milliseconds", true),
     (
         AGE_MS,
-        "everything committed longer ago than these milliseconds is in the answer, to within the way \
-         of one message; absent: not known since this replica started",
+        "everything committed longer ago than these milliseconds is in the answer, to within the \
+         way of one message; absent: not known since this replica started",
         true,
     ),
 ];

@@ -2,8 +2,8 @@
 //! headers that each answer of `/api/v1` carries.
 //!
 //! A linearizable answer holds everything that anybody was told before the question came, and is
-//! refused when no majority can vouch for it. A stale one is what this replica has, at once, with its
-//! age. This room does not know how a majority is asked: the node hands it in ([`Freshness`]).
+//! refused when no majority can vouch for it. A stale one is what this replica has, at once, with
+//! its age. This room does not know how a majority is asked: the node hands it in ([`Freshness`]).
 
 use std::pin::Pin;
 
@@ -126,8 +126,8 @@ impl FromRequestParts<Api> for Read {
     }
 }
 
-/// As [`Read`], of what a replica says of itself: stale unless asked otherwise, for it is wanted most
-/// when there is no majority.
+/// As [`Read`], of what a replica says of itself: stale unless asked otherwise, for it is wanted
+/// most when there is no majority.
 pub struct OwnRead(pub Read);
 
 impl FromRequestParts<Api> for OwnRead {

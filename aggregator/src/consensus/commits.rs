@@ -4,9 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::limits::{COMMITS_NOTED_MAX, RAFT_TICK_MS};
 
-/// How far the group was, and when this replica learnt it: too late by the way of one message, and no
-/// more. Only a majority moves a commit on; so one that rises is news, and one that is said again is
-/// not: a leader that was cut off says it too.
+/// How far the group was, and when this replica learnt it: too late by the way of one message, and
+/// no more. Only a majority moves a commit on; so one that rises is news, and one that is said
+/// again is not: a leader that was cut off says it too.
 #[derive(Debug, Default)]
 pub(crate) struct Commits {
     heard: Mutex<Heard>,

@@ -151,13 +151,15 @@ impl ConsensusHandle {
         applied.map(|status| status.applied).map_err(|_| ReadRefused::Busy)
     }
 
-    /// The state machine is asked to show what it has applied, as soon as it is between two entries.
+    /// The state machine is asked to show what it has applied, as soon as it is between two
+    /// entries.
     pub fn look(&self) {
         self.shared.apply.post(|apply| apply.look = true);
     }
 
-    /// How long ago, in milliseconds, a state that has applied `applied` had all that was committed,
-    /// to within the way of one message; `None`: never since this start, as far as is known here.
+    /// How long ago, in milliseconds, a state that has applied `applied` had all that was
+    /// committed, to within the way of one message; `None`: never since this start, as far as is
+    /// known here.
     pub fn age_ms(&self, applied: u64) -> Option<u64> {
         self.shared.commits.age_ms(applied, self.shared.clock.monotonic_ms())
     }

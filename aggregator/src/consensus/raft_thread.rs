@@ -215,8 +215,8 @@ impl<S: LogSource> RaftThread<S> {
         }
     }
 
-    /// An append of the leader says how far the group is. A heartbeat does not: it says no more than
-    /// this replica is known to have.
+    /// An append of the leader says how far the group is. A heartbeat does not: it says no more
+    /// than this replica is known to have.
     fn note_commit(&self, told: Option<(u64, u64)>) {
         if let Some((from, commit)) = told
             && self.driver.status().leader == Some(from)

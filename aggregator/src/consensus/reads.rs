@@ -16,8 +16,9 @@ pub(crate) struct Reads {
 }
 
 struct Asked {
-    /// Asked under this name first, and under every later one since: each answer is as of an instant
-    /// after these readers came, so a machine on which each takes long still comes to an end.
+    /// Asked under this name first, and under every later one since: each answer is as of an
+    /// instant after these readers came, so a machine on which each takes long still comes to an
+    /// end.
     token: u64,
     /// Since it was asked last.
     ticks: u64,
@@ -46,8 +47,8 @@ impl Reads {
         }
     }
 
-    /// Asks, unless a question is under way or nobody waits. One that stays without an answer is asked
-    /// again, under another name.
+    /// Asks, unless a question is under way or nobody waits. One that stays without an answer is
+    /// asked again, under another name.
     pub(crate) fn ask<S: LogSource>(&mut self, driver: &mut Driver<S>) {
         match &mut self.asked {
             Some(asked) if asked.ticks < READ_RETRY_TICKS => return,

@@ -202,7 +202,8 @@ impl Node {
 async fn last_seal(handle: &ConsensusHandle, recorder: &Recorder) {
     let recorder = recorder.handle();
     let carried_out = recorder.clone();
-    // What was acknowledged a moment ago may still be in the recorder's queue; it takes it in order.
+    // What was acknowledged a moment ago may still be in the recorder's queue; it takes it in
+    // order.
     let synced = tokio::task::spawn_blocking(move || carried_out.sync());
     if timeout(Duration::from_millis(LAST_SEAL_MS_MAX), synced).await.is_err() {
         return;

@@ -61,8 +61,8 @@ fn unconfirmed(why: &ReadRefused) -> NotFresh {
 
 fn refused(slug: &'static str, got: impl std::fmt::Display) -> NotFresh {
     let message = format!(
-        "expected a majority's word that this replica has everything, got: {got}; ?consistency=stale \
-         shows what is here"
+        "expected a majority's word that this replica has everything, got: {got}; \
+         ?consistency=stale shows what is here"
     );
     NotFresh { slug, message, retry_after_s: HTTP_READ_RETRY_S }
 }
