@@ -13,7 +13,8 @@ pub(crate) const START_MS: u64 = 1_700_000_000_000;
 pub(crate) const INTERVAL_MS: u64 = 10_000;
 const SECRET: [u8; 16] = [9; 16];
 
-pub(crate) const SPEC: &str = "\
+pub(crate) const SPEC: &str = concat!(
+    "\
 apiVersion: proofmark/v1
 kind: Check
 metadata: {name: home}
@@ -21,29 +22,9 @@ spec:
   interval: 10s
   probe: {tcp: {address: 'localhost:80'}}
 ---
-apiVersion: openslo/v1
-kind: Service
-metadata: {name: web}
-spec: {description: d}
----
-apiVersion: openslo/v1
-kind: SLI
-metadata: {name: up}
-spec:
-  ratioMetric:
-    good: {metricSource: {type: proofmark, spec: {checks: [home], outcome: pass}}}
-    total: {metricSource: {type: proofmark, spec: {checks: [home]}}}
----
-apiVersion: openslo/v1
-kind: SLO
-metadata: {name: web-up}
-spec:
-  service: web
-  indicatorRef: up
-  budgetingMethod: Occurrences
-  timeWindow: [{duration: 1h, isRolling: true}]
-  objectives: [{target: 0.99}]
-";
+",
+    include_str!("../../../tests/samples/objective.yaml")
+);
 
 pub(crate) fn origin() -> Origin {
     Origin::parse("proofmark.test/log").unwrap()

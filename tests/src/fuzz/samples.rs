@@ -15,7 +15,8 @@ use proofmark_evidence::{
 pub const NOW_MS: u64 = 1_763_600_000_000;
 
 /// A check, a service, an indicator and an objective.
-pub const SPEC: &str = "\
+pub const SPEC: &str = concat!(
+    "\
 apiVersion: proofmark/v1
 kind: Check
 metadata: {name: home}
@@ -24,29 +25,9 @@ spec:
   timeout: 900ms
   probe: {http: {url: 'https://example.com/',}}
 ---
-apiVersion: openslo/v1
-kind: Service
-metadata: {name: web}
-spec: {description: d}
----
-apiVersion: openslo/v1
-kind: SLI
-metadata: {name: up}
-spec:
-  ratioMetric:
-    good: {metricSource: {type: proofmark, spec: {checks: [home], outcome: pass}}}
-    total: {metricSource: {type: proofmark, spec: {checks: [home]}}}
----
-apiVersion: openslo/v1
-kind: SLO
-metadata: {name: web-up}
-spec:
-  service: web
-  indicatorRef: up
-  budgetingMethod: Occurrences
-  timeWindow: [{duration: 1h, isRolling: true}]
-  objectives: [{target: 0.99}]
-";
+",
+    include_str!("../../samples/objective.yaml")
+);
 
 pub fn origin() -> Origin {
     Origin::parse("proofmark.test/log").expect("an origin")
