@@ -152,7 +152,8 @@ impl Inbox {
 
 /// What a message costs in memory, near enough.
 pub(crate) fn message_bytes(message: &Message) -> usize {
-    128 + message.entries.iter().map(entry_bytes).sum::<usize>()
+    let carried = message.context.len() + message.get_snapshot().data.len();
+    128 + carried + message.entries.iter().map(entry_bytes).sum::<usize>()
 }
 
 /// Whether a message brings entries for the disk.
@@ -183,5 +184,14 @@ mod tests {
         let mut inbox = Inbox::default();
         let taken = (0..70).filter(|_| push(&mut inbox, 1 << 20)).count();
         assert_eq!(taken, 63, "64 MiB hold 63 MiB of entries and what surrounds them");
+        // Whatever part of a message the bytes are in.
+        let in_context = || Message { context: vec![0; 1 << 20].into(), ..Message::default() };
+        let mut in_snapshot = Message::default();
+        in_snapshot.mut_snapshot().data = vec![0; 1 << 20].into();
+        let mut inbox = Inbox::default();
+        let both = (0..35).flat_map(|_| [in_context(), in_snapshot.clone()]);
+        let ticket = || Waiting::default().enter();
+        let taken = both.filter(|message| inbox.push_message(message.clone(), ticket())).count();
+        assert_eq!(taken, 63);
     }
 }

@@ -5,6 +5,8 @@
 //! several together go through a joint phase in which old and new majorities both must agree. The
 //! tests hold it against raft's result.
 
+mod codec;
+
 use std::collections::BTreeSet;
 
 /// The members of the group, by node id.

@@ -1,14 +1,12 @@
 //! A snapshot's head: what it is, and the hash of each of its chunks. The hash of the head stands
 //! for all of it: the descriptor that a leader sends holds that one.
 
-use std::collections::BTreeSet;
-
-use proofmark_evidence::{ByteReader, ByteWriter, DecodeFault, Hash, sha256};
+use proofmark_evidence::{ByteReader, ByteWriter, Hash, sha256};
 
 use crate::command::{CodecFault, put_hash, take_hash, take_version};
 use crate::consensus::Membership;
 use crate::consensus::Position;
-use crate::limits::{MEMBERS_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES};
+use crate::limits::{SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES};
 
 /// The first bytes of the file.
 pub(super) const MAGIC: &[u8; 8] = b"pmsnap\r\n";
@@ -130,7 +128,7 @@ impl Head {
         out.u8(HEAD_VERSION);
         put_hash(&mut out, &self.about.log_id);
         out.varint(self.about.position.index).varint(self.about.position.term);
-        put_membership(&mut out, &self.about.membership);
+        self.about.membership.encode_into(&mut out);
         out.varint(self.about.leaf_count).varint(self.row_count).varint(self.rows_bytes);
         self.chunk_hashes.iter().for_each(|hash| put_hash(&mut out, hash));
         out.into_bytes()
@@ -182,7 +180,7 @@ impl Head {
         take_version(&mut input, HEAD_VERSION)?;
         let log_id = take_hash(&mut input, "log id")?;
         let position = take_position(&mut input)?;
-        let membership = take_membership(&mut input)?;
+        let membership = Membership::decode_from(&mut input)?;
         let leaf_count = input.varint("leaf count")?;
         let row_count = input.varint("row count")?;
         let rows_bytes = input.ranged("rows bytes", 0, SNAPSHOT_BYTES_MAX)?;
@@ -196,40 +194,4 @@ impl Head {
 
 fn take_position(input: &mut ByteReader<'_>) -> Result<Position, CodecFault> {
     Ok(Position { index: input.varint("index")?, term: input.varint("term")? })
-}
-
-/// Four lists of ids, each ascending, and whether the joint phase ends by itself.
-fn put_membership(out: &mut ByteWriter, membership: &Membership) {
-    let Membership { voters, learners, voters_outgoing, learners_next, auto_leave } = membership;
-    for ids in [voters, learners, voters_outgoing, learners_next] {
-        out.varint(ids.len() as u64);
-        for id in ids {
-            out.varint(*id);
-        }
-    }
-    out.bool(*auto_leave);
-}
-
-fn take_membership(input: &mut ByteReader<'_>) -> Result<Membership, CodecFault> {
-    Ok(Membership {
-        voters: take_ids(input)?,
-        learners: take_ids(input)?,
-        voters_outgoing: take_ids(input)?,
-        learners_next: take_ids(input)?,
-        auto_leave: input.bool("auto leave")?,
-    })
-}
-
-fn take_ids(input: &mut ByteReader<'_>) -> Result<BTreeSet<u64>, CodecFault> {
-    let count = input.count("node ids", MEMBERS_MAX, 1)?;
-    let mut ids = BTreeSet::new();
-    for _ in 0..count {
-        let id = input.varint("node id")?;
-        if let Some(previous) = ids.last().copied().filter(|last| *last >= id) {
-            let what = "node id";
-            return Err(DecodeFault::NotAscending { what, previous, got: id }.into());
-        }
-        ids.insert(id);
-    }
-    Ok(ids)
 }

@@ -1,15 +1,13 @@
 //! How the cosigners changed: which leaf changed them, and the checkpoints that handed over.
 
-use std::collections::BTreeMap;
-
-use proofmark_evidence::limits::{NODES_COUNT_MAX, ORIGIN_BYTES_MAX};
-use proofmark_evidence::{ByteReader, ByteWriter, Cosigners, Hash, KeyChangeKind, PublicKey};
+use proofmark_evidence::limits::ORIGIN_BYTES_MAX;
+use proofmark_evidence::{ByteReader, ByteWriter, Cosigners, KeyChangeKind, PublicKey};
 
 use super::State;
 use super::genesis::Genesis;
 use super::row::Row;
-use super::seals::{NodeWord, Seals};
-use crate::command::{CodecFault, put_hash, put_key, take_hash, take_key};
+use super::seals::{Pending, Seals};
+use crate::command::{CodecFault, put_key, take_key};
 
 /// One leaf that changed the cosigners. Its index is its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,10 +20,7 @@ pub(super) struct CosignerChange {
 /// A published checkpoint that the cosigners before and after a change both signed. Its size is its
 /// key. Kept for ever: a replica that comes later writes it into its own evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HandOver {
-    pub(super) root: Hash,
-    pub(super) cosigned: BTreeMap<String, NodeWord>,
-}
+pub struct HandOver(pub(super) Pending);
 
 impl State {
     /// The leaves that changed the cosigners, ascending.
@@ -107,13 +102,10 @@ impl Row for HandOver {
     type Key = u64;
 
     fn put(&self, out: &mut ByteWriter) {
-        put_hash(out, &self.root);
-        NodeWord::put_all(&self.cosigned, out);
+        self.0.put(out);
     }
 
     fn take(input: &mut ByteReader<'_>) -> Result<Self, CodecFault> {
-        let root = take_hash(input, "root")?;
-        // Those before and those after together.
-        Ok(Self { root, cosigned: NodeWord::take_all(input, 2 * NODES_COUNT_MAX)? })
+        Pending::take(input).map(Self)
     }
 }

@@ -17,7 +17,8 @@ use super::{Applied, State};
 use crate::command::{CodecFault, Command, Refusal, Reply, put_hash, take_hash};
 use crate::limits::SEALS_PENDING_MAX;
 
-/// A root that waits for its majority. Its size is its key.
+/// A root and who has cosigned it so far: it waits for its majority, or has it and handed over
+/// ([`HandOver`]). Its size is its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pending {
     pub(super) root: Hash,
@@ -139,8 +140,7 @@ impl Seals {
         let cosignatures = pending.cosignatures(&signers);
         let policy = signers.hand_over(genesis);
         if policy.is_some() {
-            let Pending { root, cosigned } = pending;
-            self.hand_overs.insert(size, HandOver { root, cosigned });
+            self.hand_overs.insert(size, HandOver(pending));
         }
         self.pending.retain(|pending, _| *pending > size);
         self.published.insert((), Published { size });
@@ -259,14 +259,14 @@ impl Cosigned<'_> {
 }
 
 impl NodeWord {
-    pub(super) fn put_all(words: &BTreeMap<String, NodeWord>, out: &mut ByteWriter) {
+    fn put_all(words: &BTreeMap<String, NodeWord>, out: &mut ByteWriter) {
         out.varint(words.len() as u64);
         for (node, word) in words {
             out.text(node).varint(word.timestamp_s).fixed(&word.signature);
         }
     }
 
-    pub(super) fn take_all(
+    fn take_all(
         input: &mut ByteReader<'_>,
         count_max: usize,
     ) -> Result<BTreeMap<String, NodeWord>, CodecFault> {
@@ -312,6 +312,7 @@ impl Row for Pending {
 
     fn take(input: &mut ByteReader<'_>) -> Result<Self, CodecFault> {
         let root = take_hash(input, "root")?;
+        // Over a changed set those before and those after together.
         Ok(Self { root, cosigned: NodeWord::take_all(input, 2 * NODES_COUNT_MAX)? })
     }
 }

@@ -14,7 +14,7 @@ mod steps;
 use std::collections::BTreeSet;
 
 use proofmark_evidence::limits::NODES_COUNT_MAX;
-use proofmark_evidence::{ByteReader, ByteWriter, DecodeFault, Hash};
+use proofmark_evidence::{ByteReader, ByteWriter, Hash};
 
 pub(super) use intent::Invite;
 pub use steps::Step;
@@ -226,37 +226,10 @@ impl Row for Membership {
     type Key = ();
 
     fn put(&self, out: &mut ByteWriter) {
-        for ids in [&self.voters, &self.learners, &self.voters_outgoing, &self.learners_next] {
-            out.varint(ids.len() as u64);
-            for id in ids {
-                out.varint(*id);
-            }
-        }
-        out.bool(self.auto_leave);
+        self.encode_into(out);
     }
 
     fn take(input: &mut ByteReader<'_>) -> Result<Self, CodecFault> {
-        Ok(Self {
-            voters: take_ids(input)?,
-            learners: take_ids(input)?,
-            voters_outgoing: take_ids(input)?,
-            learners_next: take_ids(input)?,
-            auto_leave: input.bool("auto leave")?,
-        })
+        Membership::decode_from(input)
     }
-}
-
-/// Strictly ascending: one spelling.
-fn take_ids(input: &mut ByteReader<'_>) -> Result<BTreeSet<u64>, CodecFault> {
-    let count = input.count("node ids", MEMBERS_EVER_MAX, 1)?;
-    let mut ids = BTreeSet::new();
-    for _ in 0..count {
-        let id = input.varint("node id")?;
-        if ids.last().is_some_and(|last| *last >= id) {
-            let (what, rule) = ("node ids", "expected ascending ids, each once");
-            return Err(DecodeFault::Rule { what, rule }.into());
-        }
-        ids.insert(id);
-    }
-    Ok(ids)
 }
