@@ -68,7 +68,7 @@ pub(crate) fn decode_plan(bytes: &[u8]) -> Result<Plan, DecodeFault> {
 }
 
 /// What the row of a series mostly takes.
-const SERIES_BYTES: usize = 512;
+const SERIES_BYTES: usize = 256;
 
 pub(crate) fn encode_series(series: &Series) -> Vec<u8> {
     let mut row = ByteWriter::with_capacity(SERIES_BYTES);
