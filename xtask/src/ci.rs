@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::workspace::{Outcome, cargo};
 use crate::{deny, nemesis, sim, stranger, test, tidy};
 
-/// Seeds of the fixed simulator set: the same on every run, so that a red build repeats.
-/// Fresh seeds (`cargo xtask sim --minutes 5`) follow it once seed 217 is understood: an agent
-/// whose spool is full does not come to the end of its drain.
-const SIM_SEEDS: &str = "200";
+/// Seeds of the fixed simulator set: the same on every run, so that a red build repeats. Those that
+/// once failed are run by the tests besides. Fresh seeds (`cargo xtask sim --minutes 5`) follow once
+/// seeds 1042 and 2401 are understood.
+const SIM_SEEDS: &str = "220";
 
 /// Power cuts of new installations; the nightly form ages some first.
 const POWER_CUTS: &str = "10";
@@ -25,6 +25,7 @@ const STEPS: &[Step] = &[
     ("deny", deny::run),
     ("tests", || test::run(&[])),
     ("sim", || sim::run(&["--seed", "1", "--seeds", SIM_SEEDS].map(str::to_owned))),
+    ("sim-planted", || sim::run(&["--planted".to_owned()])),
     ("power-loss", || {
         nemesis::power_loss(&["--cuts", POWER_CUTS, "--aged-mib", "0"].map(str::to_owned))
     }),

@@ -11,6 +11,8 @@ pub(super) struct Content {
     platter: Option<Vec<u8>>,
     /// Changes since then, oldest first.
     unsynced: Vec<Change>,
+    /// Where the newest write began: what lies before it, other writes brought.
+    newest_at: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -37,7 +39,13 @@ impl Content {
         &self.live
     }
 
+    /// Bytes before the newest write.
+    pub(super) fn older_bytes(&self) -> usize {
+        self.newest_at.min(self.live.len())
+    }
+
     pub(super) fn write(&mut self, at: usize, bytes: &[u8]) {
+        self.newest_at = at;
         self.change(Change::Write { at, bytes: bytes.to_vec() });
     }
 

@@ -141,21 +141,18 @@ impl Disk {
         Some(path)
     }
 
-    /// The same in the first half of a file that is at least so long.
-    pub(super) fn flip_early_bit(
-        &self,
-        begin: &str,
-        bytes_min: usize,
-        rng: &mut Rng,
-    ) -> Option<String> {
+    /// The same before a file's newest write: no power cut can have left that.
+    pub(super) fn flip_older_bit(&self, begin: &str, rng: &mut Rng) -> Option<String> {
         let state = &mut *self.lock();
-        let files = state.names.files().filter(|(path, place)| {
-            path.starts_with(begin) && state.contents[*place].bytes().len() >= bytes_min
-        });
-        let files: Vec<(String, usize)> =
-            files.map(|(path, place)| (path.clone(), place)).collect();
-        let (path, place) = files.get(rng.index(files.len().max(1)))?.clone();
-        let bit = rng.index(state.contents[place].bytes().len() * 4);
+        let older_bytes = |place: usize| state.contents[place].older_bytes();
+        let files: Vec<(String, usize)> = (state.names.files())
+            .filter(|(path, place)| path.starts_with(begin) && older_bytes(*place) > 0)
+            .map(|(path, place)| (path.clone(), place))
+            .collect();
+        // The newest file, and of that the newer half: what is older may be of no use any more.
+        let (path, place) = files.last()?.clone();
+        let older_bits = 8 * older_bytes(place);
+        let bit = older_bits / 2 + rng.index(older_bits - older_bits / 2);
         state.flip(&path, place, bit);
         Some(path)
     }

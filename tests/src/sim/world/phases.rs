@@ -11,8 +11,6 @@ use crate::sim::oracle;
 const HEALTHY_MS: u64 = 4_000;
 /// How long a healed world has to get everything through, in virtual milliseconds.
 const HEALING_MS_MAX: u64 = 90_000;
-/// A file of the log that is at least so long has several records.
-const ROTTEN_BYTES_MIN: usize = 3 << 10;
 
 impl World {
     /// The safety half.
@@ -168,7 +166,7 @@ impl World {
     fn rot_log(&mut self, node: usize) {
         let is_up = self.nodes[node].replica.is_up();
         let disk = self.nodes[node].replica.disk.clone();
-        if is_up && let Some(path) = disk.flip_early_bit("raft/", ROTTEN_BYTES_MIN, &mut self.rng) {
+        if is_up && let Some(path) = disk.flip_older_bit("raft/", &mut self.rng) {
             let off_ms = self.rng.between(50, 2_000);
             self.crash_node(node, End::Killed, off_ms);
             self.nodes[node].is_log_rotten = true;
