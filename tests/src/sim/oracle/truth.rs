@@ -38,8 +38,11 @@ impl Truth {
         self.spooled.entry(agent).or_default().push(batch);
     }
 
+    /// A newest record with a flipped bit cannot be told from one that a power cut has torn: it may
+    /// be given up in silence. Any other is missed.
     pub(in crate::sim) fn damaged(&mut self, agent: usize) {
         self.damaged.insert(agent);
+        self.spooled.get_mut(&agent).and_then(Vec::pop);
     }
 
     /// An agent leaves its chain of batches: only damage gives it a reason to.
