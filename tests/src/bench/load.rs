@@ -83,6 +83,8 @@ pub(super) struct Enrolled {
     runtime: Runtime,
     addresses: Vec<String>,
     agents: Vec<(Arc<Identity>, Series)>,
+    /// The first so many send.
+    senders: usize,
 }
 
 impl Enrolled {
@@ -103,10 +105,11 @@ impl Enrolled {
             let series = Series::new(Whose::from(&**identity), plan, now_ms)?;
             Ok::<_, String>((Arc::clone(identity), series))
         };
-        let all = identities.iter().cycle().take(plan.agents + plan.idle);
+        let senders = identities.len();
+        let all = identities.iter().cycle().take(senders + plan.idle);
         let agents = all.map(with_series).collect::<Result<_, _>>()?;
         wait::let_pass(Duration::from_secs(plan.backlog_s));
-        Ok(Enrolled { runtime, addresses, agents })
+        Ok(Enrolled { runtime, addresses, agents, senders })
     }
 
     /// Connects them all. The first of them will send, the rest will not.
@@ -116,7 +119,7 @@ impl Enrolled {
         let connected = Arc::new(AtomicU64::new(0));
         let mut agents = JoinSet::new();
         for (at, (identity, mut series)) in self.agents.into_iter().enumerate() {
-            let sends = at < plan.agents;
+            let sends = at < self.senders;
             let ahead =
                 if sends { sign_ahead(&mut series, plan.signed_ahead)? } else { VecDeque::new() };
             let mut addresses = self.addresses.clone();
@@ -127,7 +130,7 @@ impl Enrolled {
                 series,
                 ahead,
                 in_flight: if sends { plan.in_flight } else { 0 },
-                phase: (at as u64, plan.agents as u64),
+                phase: (at as u64, self.senders as u64),
                 clock,
                 connected: Arc::clone(&connected),
             };
