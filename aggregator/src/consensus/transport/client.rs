@@ -287,15 +287,46 @@ impl Service<Uri> for Connector {
 pub(super) mod tests_only {
     use super::*;
 
+    pub(in super::super) async fn client(
+        config: &TransportConfig,
+        peer: &PeerAddress,
+    ) -> Result<PeerClient<Channel>, Status> {
+        let connected = Connector::new(config, peer).connect().await;
+        connected.map(PeerClient::new).map_err(|fault| Status::unavailable(fault.to_string()))
+    }
+
     /// Opens a stream with one empty frame and closes it; the status is the server's verdict.
     pub(in super::super) async fn introduce(
         config: &TransportConfig,
         peer: &PeerAddress,
-    ) -> Result<(), tonic::Status> {
-        let connector = Connector::new(config, peer);
-        let channel =
-            connector.connect().await.map_err(|f| tonic::Status::unavailable(f.to_string()))?;
+    ) -> Result<(), Status> {
         let frame = RaftMessages { from: Some(hello(config)), messages: Vec::new() };
-        PeerClient::new(channel).raft(tokio_stream::once(frame)).await.map(drop)
+        let mut client = client(config, peer).await?;
+        client.raft(tokio_stream::once(frame)).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::super::super::budget::Budget;
+    use super::*;
+    use crate::command::Reply;
+    use crate::waiting::Waiting;
+
+    #[test]
+    fn each_proposer_hears_its_own_outcome_and_of_a_missing_one_that_it_is_lost() {
+        let budget = Budget::new(3, 3, Waiting::default());
+        let proposal = |_| {
+            let ((reply, heard), permit) = (oneshot::channel(), budget.admit(1).unwrap());
+            (Proposal { command: Vec::new(), reply, permit }, heard)
+        };
+        let (proposals, heard): (Vec<_>, Vec<_>) = (0..3).map(proposal).unzip();
+        let done = ProposalOutcome::Applied(Reply::Done);
+        let busy = ProposalOutcome::Busy { retry_after_ms: 7 };
+        answer(proposals, &[done.encode().into(), busy.encode().into()]);
+        let heard: Vec<_> = heard.into_iter().map(|mut one| one.try_recv().unwrap()).collect();
+        assert_eq!(heard, [done, busy, ProposalOutcome::Lost]);
     }
 }

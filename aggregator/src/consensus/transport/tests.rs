@@ -4,8 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proofmark_evidence::Origin;
+use proofmark_proto::fetch_request::Ask;
+use proofmark_proto::{FetchCheckpoint, FetchRequest, ForwardRequest, RaftMessage, RaftMessages};
+use raft::eraftpb::MessageType;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio_stream::{Stream, StreamExt as _};
 
 use super::*;
 use crate::catchup::Shelf;
@@ -65,6 +69,7 @@ impl Applier for Journal {
 
 struct Node {
     consensus: Consensus<Journal>,
+    book: Arc<PeerBook>,
     transport: JoinHandle<()>,
     shutdown: oneshot::Sender<()>,
 }
@@ -101,7 +106,9 @@ impl Cluster {
 
     fn start_node(&self, node: usize, listener: TcpListener) -> Node {
         let identity = &self.identities[node];
-        let (transport, outbox) = Transport::new(self.transport_config(node));
+        let config = self.transport_config(node);
+        let book = Arc::clone(&config.book);
+        let (transport, outbox) = Transport::new(config);
         let log = self.dir.path().join(format!("log-{}", identity.node_id));
         let log = LogStore::open(&log, log_identity(identity)).unwrap();
         let config = DriverConfig {
@@ -118,7 +125,7 @@ impl Cluster {
         let run = transport.run(consensus.handle(), self.desk(node), listener, stopped);
         #[expect(clippy::disallowed_methods, reason = "the node owns and awaits it")]
         let transport = tokio::spawn(run);
-        Node { consensus, transport, shutdown }
+        Node { consensus, book, transport, shutdown }
     }
 
     /// An empty shelf.
@@ -147,7 +154,7 @@ impl Cluster {
     }
 
     async fn stop_node(&mut self, node: usize) -> Journal {
-        let Node { consensus, transport, shutdown } = self.nodes[node].take().unwrap();
+        let Node { consensus, transport, shutdown, .. } = self.nodes[node].take().unwrap();
         shutdown.send(()).unwrap();
         transport.await.unwrap();
         tokio::task::spawn_blocking(|| consensus.stop()).await.unwrap()
@@ -201,7 +208,7 @@ async fn wait_for(
     mut status: watch::Receiver<ConsensusStatus>,
     is_so: impl FnMut(&ConsensusStatus) -> bool,
 ) -> ConsensusStatus {
-    let patience = Duration::from_secs(30);
+    let patience = Duration::from_secs(120);
     *tokio::time::timeout(patience, status.wait_for(is_so)).await.expect("in time").unwrap()
 }
 
@@ -278,6 +285,79 @@ async fn a_stranger_and_another_cluster_are_refused() {
     config.tls.client = Arc::new(anonymous);
     assert!(client::tests_only::introduce(&config, &cluster.peers[1]).await.is_err());
     for node in 0..3 {
+        cluster.stop_node(node).await;
+    }
+}
+
+/// What one node says to another, by hand.
+struct Caller {
+    config: TransportConfig,
+    to: PeerAddress,
+}
+
+impl Caller {
+    async fn say(&self, message: RaftMessage) -> String {
+        let frame = RaftMessages { from: Some(hello(&self.config)), messages: vec![message] };
+        self.talk(tokio_stream::once(frame)).await
+    }
+
+    /// Introduces itself, says no more, and does not hang up.
+    async fn stay(&self) -> String {
+        let frame = RaftMessages { from: Some(hello(&self.config)), messages: Vec::new() };
+        self.talk(tokio_stream::once(frame).chain(tokio_stream::pending())).await
+    }
+
+    async fn talk(&self, frames: impl Stream<Item = RaftMessages> + Send + 'static) -> String {
+        let mut client = client::tests_only::client(&self.config, &self.to).await.unwrap();
+        slug(client.raft(frames).await)
+    }
+
+    async fn forward(&self, command: &'static [u8]) -> String {
+        let mut client = client::tests_only::client(&self.config, &self.to).await.unwrap();
+        let (from, commands) = (Some(hello(&self.config)), vec![command.into()]);
+        slug(client.forward(ForwardRequest { from, commands }).await)
+    }
+
+    async fn fetch(&self) -> String {
+        let mut client = client::tests_only::client(&self.config, &self.to).await.unwrap();
+        let (from, ask) = (Some(hello(&self.config)), Some(Ask::Checkpoint(FetchCheckpoint {})));
+        slug(client.fetch(FetchRequest { from, ask }).await)
+    }
+}
+
+fn slug<T>(answer: Result<T, tonic::Status>) -> String {
+    let said = answer.map_or_else(|status| status.message().to_owned(), |_| "taken".to_owned());
+    said.split(':').next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_peer_says_is_held_to_its_certificate_until_it_is_removed() {
+    let mut cluster = Cluster::start().await;
+    cluster.leader().await;
+    cluster.stop_node(0).await;
+    // In node 1's name: it is not there itself.
+    let caller = Caller { config: cluster.transport_config(0), to: cluster.peers[1].clone() };
+    let message = |from, msg_type| RaftMessage { from, to: 2, msg_type, ..RaftMessage::default() };
+    let heartbeat = MessageType::MsgHeartbeat as u32;
+    assert_eq!(caller.say(message(3, heartbeat)).await, "wrong_sender");
+    assert_eq!(caller.say(message(1, 99)).await, "message_kind");
+    assert_eq!(caller.say(message(1, heartbeat)).await, "taken");
+    assert_eq!(caller.forward(b"no command").await, "command");
+    assert_eq!(caller.fetch().await, "taken");
+
+    let book = Arc::clone(&cluster.nodes[1].as_ref().unwrap().book);
+    let removed = async {
+        while book.commands_version([1]).is_none() {
+            tokio::task::yield_now().await;
+        }
+        book.set_state(StatePeers { version: 1, gone: [1].into(), ..StatePeers::default() });
+    };
+    let (told, ()) = tokio::join!(caller.stay(), removed);
+    assert_eq!(told, "removed_node", "the open stream ends");
+    assert_eq!(caller.say(message(1, heartbeat)).await, "removed_node");
+    assert_eq!(caller.forward(b"no command").await, "removed_node");
+    assert_eq!(caller.fetch().await, "removed_node");
+    for node in 1..3 {
         cluster.stop_node(node).await;
     }
 }
