@@ -149,6 +149,8 @@ mod tests {
         assert!(!outbox.send(message(2, half)), "full by bytes");
         let queue = &mut queues.messages;
         assert!(queue.try_recv().is_some());
+        assert!(outbox.send(message(2, half)), "what was taken makes room");
+        assert!(queue.try_recv().is_some());
         let taken = (0..PEER_QUEUE_MESSAGES_MAX + 1).filter(|_| outbox.send(message(2, 1))).count();
         assert_eq!(taken, PEER_QUEUE_MESSAGES_MAX, "full by count");
         outbox.remove(2);

@@ -311,6 +311,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::super::super::budget::Budget;
+    use super::super::super::outbox::PeerOutbox;
     use super::*;
     use crate::command::Reply;
     use crate::waiting::Waiting;
@@ -328,5 +329,19 @@ mod tests {
         answer(proposals, &[done.encode().into(), busy.encode().into()]);
         let heard: Vec<_> = heard.into_iter().map(|mut one| one.try_recv().unwrap()).collect();
         assert_eq!(heard, [done, busy, ProposalOutcome::Lost]);
+    }
+    /// Its owner looks for another leader, instead of waiting for this one.
+    #[tokio::test]
+    async fn while_nobody_is_connected_commands_are_given_back() {
+        let (outbox, budget) = (PeerOutbox::default(), Budget::new(1, 1, Waiting::default()));
+        let mut queues = outbox.add(2);
+        let ((reply, heard), permit) = (oneshot::channel(), budget.admit(1).unwrap());
+        let forwarded = outbox.forward(2, Proposal { command: vec![1], reply, permit });
+        assert!(forwarded.is_ok());
+        let told = tokio::select! {
+            () = refuse_while(&mut queues, Duration::from_secs(60)) => panic!("not told"),
+            told = heard => told.unwrap(),
+        };
+        assert_eq!(told, ProposalOutcome::NotLeader { leader: None });
     }
 }

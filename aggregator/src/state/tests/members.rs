@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use proofmark_evidence::limits::NODES_COUNT_MAX;
 use proofmark_evidence::{KeyChangeKind, PublicKey, sha256};
 use proptest::prelude::*;
 
@@ -224,6 +225,24 @@ fn an_invitation_opens_the_door_only_as_it_says() {
     world.now_ms = expired_at_ms;
     let now_ms = expired_at_ms;
     world.refused(join(4, 4), Refusal::TokenExpired { expired_at_ms, now_ms });
+}
+
+/// Whoever was invited and never came does not keep others out for ever.
+#[test]
+fn an_invitation_that_has_expired_gives_its_place_free_and_not_its_name() {
+    let mut world = world(1);
+    let all = NODES_COUNT_MAX as u8;
+    for place in 2..=all {
+        world.reply(invite(place, &format!("n{place}"), None));
+    }
+    let full = || Refusal::MembersFull { limit: NODES_COUNT_MAX as u64 };
+    world.refused(invite(all + 1, "late", None), full());
+    world.now_ms = START_MS + 3_600_000 - 1;
+    world.refused(invite(all + 1, "late", None), full());
+    world.now_ms = START_MS + 3_600_000;
+    let id = u64::from(all) + 1;
+    assert_eq!(world.reply(invite(all + 1, "late", None)), Reply::NodeInvited { id });
+    world.refused(invite(all + 2, "n2", None), Refusal::MemberExists { name: "n2".to_owned() });
 }
 
 #[test]
