@@ -17,6 +17,17 @@ pub enum CodecFault {
     Leaf(#[from] LeafFault),
 }
 
+impl CodecFault {
+    /// The stable word for replies, logs and metrics.
+    pub fn slug(&self) -> &'static str {
+        match self {
+            Self::Bytes(fault) => fault.slug(),
+            Self::Version { .. } => "encoding_version",
+            Self::Leaf(fault) => fault.slug(),
+        }
+    }
+}
+
 /// The fault of a code that this program does not know.
 pub(crate) fn unknown_code(what: &'static str, got: u8) -> CodecFault {
     CodecFault::Bytes(DecodeFault::UnknownCode { what, got: got.into() })

@@ -159,7 +159,11 @@ impl Rows<'_> {
             self.at += 1;
             len |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
-                return Ok(len as usize);
+                // Its last byte holds something, or it is the only one: one length, one spelling.
+                let is_shortest = byte != 0 || shift == 0;
+                let longer =
+                    || self.fault("expected a length in its shortest form, got a longer one");
+                return if is_shortest { Ok(len as usize) } else { Err(longer()) };
             }
         }
         Err(self.fault("expected a length of at most 35 bits, got a longer one"))

@@ -123,6 +123,16 @@ fn request_of(from: PeerHello, ask: &Ask) -> FetchRequest {
     FetchRequest { from: Some(from), ask: Some(ask) }
 }
 
+/// A request as this program would make it, of what it understands of one. For tests of foreign
+/// bytes.
+///
+/// # Errors
+/// It asks for nothing that this program knows.
+pub fn reread_ask(request: &FetchRequest) -> Result<FetchRequest, Status> {
+    let from = request.from.clone().unwrap_or_default();
+    ask_of(request).map(|ask| request_of(from, &ask))
+}
+
 fn ask_of(request: &FetchRequest) -> Result<Ask, Status> {
     use fetch_request::Ask as Wire;
     let none = || Status::invalid_argument("fetch_ask: expected something this program knows");

@@ -31,8 +31,8 @@ use crate::identity::Start;
 
 pub use peers::{PeerBook, PeerRefused, StatePeers};
 
-pub use fetch::FetchDesk;
 pub(crate) use fetch::FetchJob;
+pub use fetch::{FetchDesk, reread_ask};
 
 /// Another replica, and where it listens for its peers.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! What replicas send each other: authenticated, and still never trusted to be well formed.
 
 use bytes::Bytes;
-use proofmark_aggregator::command::{Command, Entry, Reply};
-use proofmark_aggregator::consensus::{ProposalOutcome, convert};
-use proofmark_evidence::{Hash, sha256};
+use proofmark_aggregator::command::{Command, Entry, Founder, NodeHost, NodeName, Reply};
+use proofmark_aggregator::consensus::{MembershipChange, Part, ProposalOutcome, convert};
+use proofmark_evidence::{Hash, PublicKey, SigningKey, sha256};
 use proofmark_proto::{
     ForwardReply, ForwardRequest, PeerHello, RaftEntry, RaftMessage, RaftMessages,
 };
@@ -155,7 +155,45 @@ pub(super) fn every_command() -> Vec<(&'static str, Command)> {
             },
         ),
         ("retire", Command::Retire { agent }),
+        ("raise-version", Command::RaiseVersion { to: 2, founders: founders() }),
+        (
+            "invite-node",
+            Command::InviteNode {
+                token_id: [6; 16],
+                secret_hash: sha256(&secret),
+                name: node_name("a4"),
+                replaces: Some(node_name("n2")),
+                expires_at_ms: samples::NOW_MS + 3_600_000,
+            },
+        ),
+        (
+            "join-node",
+            Command::JoinNode {
+                token_id: [6; 16],
+                secret,
+                name: node_name("a4"),
+                host: host(SigningKey::from_seed([104; 32]).public()),
+            },
+        ),
+        ("leave-node", Command::LeaveNode { name: node_name("n3") }),
+        ("change-nodes", Command::ChangeNodes { change: MembershipChange::one(4, Part::Learner) }),
     ]
+}
+
+fn node_name(name: &str) -> NodeName {
+    NodeName::parse(name).expect("a label")
+}
+
+fn host(key: PublicKey) -> NodeHost {
+    NodeHost { key, grpc: "h.example:7443".to_owned(), peers: "h.example:7444".to_owned() }
+}
+
+fn founders() -> Vec<Founder> {
+    let founder = |(id, (name, key)): (u64, (String, PublicKey))| {
+        let name = name.rsplit('/').next().unwrap_or_default();
+        Founder { id, name: node_name(name), host: host(key) }
+    };
+    (1..).zip(samples::public_nodes()).map(founder).collect()
 }
 
 fn commands() -> Vec<Sample> {
