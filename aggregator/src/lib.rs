@@ -19,6 +19,7 @@ pub mod fsck;
 pub mod identity;
 pub mod ingest;
 pub mod limits;
+pub mod meters;
 pub mod metrics;
 pub mod node;
 pub mod recorder;

@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::consensus::log_store::LogStore;
+use crate::meters::{CatchUpMeter, SnapshotMeter};
 use crate::views::model::{IntervalView, ObjectiveView};
 use crate::views::{Views, ViewsReader};
 use crate::waiting::Waiting;
@@ -33,15 +34,17 @@ impl Metrics {
         ingest: ingest::Counters,
         raft: Arc<consensus::Counters>,
         raft_log: LogStore,
-        recorder: Waiting,
+        beside: Beside,
     ) -> Self {
         let mut registry = Registry::with_prefix("proofmark");
         let help = "From a batch's receipt to its ack, of those accepted here";
         registry.register("ingest_accepted_seconds", help, ingest.accepted_seconds());
-        let queues = FromQueues::of(&ingest, &raft, recorder);
+        let queues = FromQueues::of(&ingest, &raft, &beside);
         registry.register_collector(Box::new(queues));
         registry.register_collector(Box::new(FromViews { views }));
         registry.register_collector(Box::new(FromRooms { ingest, raft, raft_log }));
+        let Beside { snapshots, catch_up, .. } = beside;
+        registry.register_collector(Box::new(FromMeters { snapshots, catch_up }));
         Self { registry }
     }
 
@@ -52,6 +55,17 @@ impl Metrics {
         let _ = text::encode(&mut out, &self.registry);
         out
     }
+}
+
+/// What rooms count that have no counters of their own.
+pub struct Beside {
+    pub recorder: Waiting,
+    /// Messages for other replicas.
+    pub outgoing: Waiting,
+    /// HTTP connections.
+    pub http: Waiting,
+    pub snapshots: Arc<SnapshotMeter>,
+    pub catch_up: Arc<CatchUpMeter>,
 }
 
 /// How full each bounded queue is: OPERATING.md, "Queues".
@@ -66,7 +80,7 @@ struct QueueLabel {
 }
 
 impl FromQueues {
-    fn of(ingest: &ingest::Counters, raft: &consensus::Counters, recorder: Waiting) -> Self {
+    fn of(ingest: &ingest::Counters, raft: &consensus::Counters, beside: &Beside) -> Self {
         let waits = &raft.waiting;
         let queues = vec![
             ("batches", ingest.batches.clone()),
@@ -74,7 +88,9 @@ impl FromQueues {
             ("peer_messages", waits.peer_messages.clone()),
             ("raft_log", waits.raft_log.clone()),
             ("apply", waits.apply.clone()),
-            ("recorder", recorder),
+            ("recorder", beside.recorder.clone()),
+            ("peer_outgoing", beside.outgoing.clone()),
+            ("http", beside.http.clone()),
         ];
         Self { queues }
     }
@@ -152,6 +168,70 @@ impl Collector for FromRooms {
         let help = "Size of the Raft log's files; snapshots let go of old ones";
         let metric = encoder.encode_descriptor("raft_log_bytes", help, None, MetricType::Gauge)?;
         ConstGauge::new(self.raft_log.bytes()).encode(metric)
+    }
+}
+
+/// Snapshots and catching up.
+#[derive(Debug)]
+struct FromMeters {
+    snapshots: Arc<SnapshotMeter>,
+    catch_up: Arc<CatchUpMeter>,
+}
+
+impl Collector for FromMeters {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let seconds = |ms: u64| ms as f64 / 1e3;
+        let made = self.snapshots.newest();
+        let values = made.map_or([None; 4], |made| {
+            let times = [made.took_ms, made.stalled_ms, made.age_ms].map(seconds);
+            [made.bytes as f64, times[0], times[1], times[2]].map(Some)
+        });
+        let names = [
+            ("snapshot_bytes", "Bytes of the newest snapshot made here"),
+            ("snapshot_seconds", "From its order until it was durable"),
+            ("snapshot_stall_seconds", "What of that no entry was applied for"),
+            ("snapshot_age_seconds", "Since then"),
+        ];
+        for ((name, help), value) in names.into_iter().zip(values) {
+            let Some(value) = value else { continue };
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(value).encode(metric)?;
+        }
+        let catch_up = &self.catch_up;
+        let gauges = [
+            (
+                "catch_up_active",
+                "1 while a snapshot of another replica, or its leaves, are fetched",
+                u64::from(catch_up.is_active.load(Ordering::Relaxed)),
+            ),
+            (
+                "catch_up_leaves_missing",
+                "Leaves of it that are still to come",
+                catch_up.leaves_missing.load(Ordering::Relaxed),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(value).encode(metric)?;
+        }
+        let counters = [
+            ("snapshots_made", "Snapshots made here", made.map_or(0, |made| made.count)),
+            (
+                "catch_up_fetched_bytes",
+                "What peers sent to catch up with",
+                catch_up.fetched_bytes.load(Ordering::Relaxed),
+            ),
+            (
+                "catch_up_gave_up",
+                "Snapshots of other replicas that could not be had",
+                catch_up.gave_up.load(Ordering::Relaxed),
+            ),
+        ];
+        for (name, help, value) in counters {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(value).encode(metric)?;
+        }
+        Ok(())
     }
 }
 

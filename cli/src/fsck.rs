@@ -125,12 +125,16 @@ fn replica_facts(inspection: &aggregator::Inspection) -> Vec<(&'static str, Stri
     let signed = inspection.signed_size.map(|size| format!("{size} leaves"));
     let tables =
         inspection.tables_applied.map(|applied| format!("the state after entry {applied}"));
+    let snapshots = inspection.snapshots.iter().map(u64::to_string).collect::<Vec<_>>();
+    let snapshots = (!snapshots.is_empty())
+        .then(|| format!("whole ones after entries {}", snapshots.join(" and ")));
     vec![
         ("identity", identity.map_or_else(none, |(node, log)| format!("{node} of {log}"))),
         ("raft", log.unwrap_or_else(none)),
         ("evidence", evidence.unwrap_or_else(none)),
         ("last_signed", signed.unwrap_or_else(none)),
         ("tables", tables.unwrap_or_else(none)),
+        ("snapshots", snapshots.unwrap_or_else(none)),
     ]
 }
 
@@ -147,6 +151,7 @@ fn replica_json(inspection: &aggregator::Inspection) -> Value {
         })),
         "signed_size": inspection.signed_size,
         "tables_applied": inspection.tables_applied,
+        "snapshots": inspection.snapshots,
     })
 }
 

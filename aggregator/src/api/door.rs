@@ -17,10 +17,17 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::limits::{ACCEPT_PAUSE_MS, HTTP_CONNECTIONS_MAX, HTTP_HEAD_MS_MAX};
+use crate::waiting::{Ticket, Waiting};
 
 /// Serves until `stop` resolves; then answers what is under way. Dropped, it cuts every connection.
-pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
-    serve_with(listener, http(HTTP_HEAD_MS_MAX), router, stop).await;
+/// Each connection is counted in `open`.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    open: Waiting,
+    stop: impl Future<Output = ()>,
+) {
+    serve_with(listener, http(HTTP_HEAD_MS_MAX), (router, open), stop).await;
 }
 
 /// HTTP/1 with a deadline for each request's head.
@@ -33,7 +40,7 @@ fn http(head_ms_max: u64) -> http1::Builder {
 async fn serve_with(
     listener: TcpListener,
     http: http1::Builder,
-    router: Router,
+    (router, open): (Router, Waiting),
     stop: impl Future<Output = ()>,
 ) {
     let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
@@ -45,6 +52,7 @@ async fn serve_with(
                 Ok((stream, place)) => {
                     let service = TowerToHyperService::new(router.clone());
                     let connection = http.serve_connection(TokioIo::new(stream), service);
+                    let place = (place, open.enter());
                     connections.spawn(converse(connection, closed.clone(), place));
                 }
                 // Out of file descriptors, most likely: breathe instead of spinning.
@@ -80,7 +88,7 @@ type Connection = http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Rout
 async fn converse(
     connection: Connection,
     closed: watch::Receiver<bool>,
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, Ticket),
 ) {
     tokio::pin!(connection);
     let served = tokio::select! {
@@ -116,6 +124,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(|| async { "fine" }));
         let mut served = JoinSet::new();
+        let router = (router, Waiting::default());
         served.spawn(serve_with(listener, http(head_ms_max), router, pending()));
         (address, served)
     }

@@ -98,7 +98,8 @@ impl CatchUp {
         }
     }
 
-    fn offer(&self) -> Option<Offer> {
+    /// What is being fetched.
+    pub fn offer(&self) -> Option<Offer> {
         match &self.phase {
             Phase::Idle => None,
             Phase::State(fetch) => Some(fetch.offer),

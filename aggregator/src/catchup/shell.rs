@@ -1,7 +1,8 @@
 //! The thread around the machine: its clock, its peers, the own recorder.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::clock::Clock;
 use crate::limits::{
     ADOPTED_BYTES_MAX, FETCH_TICK_MS, FETCHES_UNDER_WAY_MAX, GAVE_UP_REST_MS, OFFER_LOOK_MS,
 };
+use crate::meters::CatchUpMeter;
 use crate::recorder::RecorderHandle;
 
 /// The others, as the thread knows them.
@@ -80,6 +82,7 @@ impl CatchUpThread {
         evidence: RecorderEvidence,
         cluster: Box<dyn Cluster>,
         clock: Clock,
+        meter: Arc<CatchUpMeter>,
     ) -> std::io::Result<CatchUpThread> {
         // Answers, and the wish to stop.
         let (messages, inbox) = sync_channel(FETCHES_UNDER_WAY_MAX + 1);
@@ -93,6 +96,7 @@ impl CatchUpThread {
             answers,
             stop: Arc::clone(&stop),
             resting_until_ms: 0,
+            meter,
         };
         let thread = thread::Builder::new().name("catch-up".to_owned()).spawn(move || {
             let _guard = AbortOnPanic;
@@ -119,6 +123,7 @@ struct Worker {
     stop: Arc<AtomicBool>,
     /// After giving up; monotonic.
     resting_until_ms: u64,
+    meter: Arc<CatchUpMeter>,
 }
 
 impl Worker {
@@ -157,6 +162,9 @@ impl Worker {
 
     fn take(&mut self, event: Event) {
         let now_ms = self.clock.monotonic_ms();
+        if let Event::Answered { answer: Ok(piece), .. } = &event {
+            self.meter.fetched_bytes.fetch_add(piece.bytes.len() as u64, Relaxed);
+        }
         for act in self.machine.take(event, now_ms, &mut self.evidence) {
             match act {
                 Act::Ask { request, peer, ask } => {
@@ -172,9 +180,13 @@ impl Worker {
                     let index = offer.descriptor.position.index;
                     tracing::warn!(index, %why, "catch_up_gave_up: the leader will offer another");
                     self.resting_until_ms = now_ms + GAVE_UP_REST_MS;
+                    self.meter.gave_up.fetch_add(1, Relaxed);
                 }
             }
         }
+        let size = self.evidence.size();
+        let missing = |offer: Offer| offer.descriptor.leaf_count.saturating_sub(size);
+        self.meter.show(self.machine.offer().map(missing));
     }
 }
 

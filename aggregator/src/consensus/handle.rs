@@ -22,6 +22,7 @@ use super::{ConsensusStatus, ProposalOutcome, ReadRefused, Role};
 use crate::clock::Clock;
 use crate::command::Command;
 use crate::limits::{BUSY_RETRY_MS, ENTRY_COMMANDS_BYTES_MAX, LEADERSHIP_OFFER_MS, READ_MS_MAX};
+use crate::waiting::Waiting;
 
 /// Proposes commands and shows the group's state. Clones share one replica.
 #[derive(Clone)]
@@ -82,6 +83,11 @@ impl ConsensusHandle {
         let retry_after_ms = self.shared.budget.is_full()?;
         self.shared.counters.proposals_busy.fetch_add(1, Relaxed);
         Some(ProposalOutcome::Busy { retry_after_ms })
+    }
+
+    /// Messages for other replicas that wait to be sent.
+    pub fn outgoing(&self) -> Waiting {
+        self.shared.outbox.waiting()
     }
 
     /// Proposals under way on this replica, and their bytes.

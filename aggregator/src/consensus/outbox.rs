@@ -14,15 +14,18 @@ use crate::catchup::{Answer, Ask};
 use crate::limits::{
     FETCHES_UNDER_WAY_MAX, PEER_QUEUE_BYTES_MAX, PEER_QUEUE_MESSAGES_MAX, PROPOSALS_MAX,
 };
+use crate::waiting::{Ticket, Waiting};
 
 /// One bounded queue of each kind for each peer. Never waits: a queue without room says so.
 #[derive(Clone, Default)]
 pub struct PeerOutbox {
     peers: Arc<RwLock<BTreeMap<u64, PeerSenders>>>,
+    /// Messages for all of them.
+    waiting: Waiting,
 }
 
 struct PeerSenders {
-    messages: mpsc::Sender<Message>,
+    messages: mpsc::Sender<(Message, Ticket)>,
     messages_bytes: Arc<AtomicUsize>,
     forwards: mpsc::Sender<Proposal>,
     fetches: mpsc::Sender<FetchJob>,
@@ -37,7 +40,7 @@ pub(crate) struct PeerQueues {
 
 /// Raft's messages for one peer; knows how many bytes wait.
 pub(crate) struct MessageQueue {
-    queue: mpsc::Receiver<Message>,
+    queue: mpsc::Receiver<(Message, Ticket)>,
     bytes: Arc<AtomicUsize>,
 }
 
@@ -63,11 +66,16 @@ impl PeerOutbox {
             return false;
         }
         peer.messages_bytes.fetch_add(bytes, Relaxed);
-        let queued = peer.messages.try_send(message).is_ok();
+        let queued = peer.messages.try_send((message, self.waiting.enter())).is_ok();
         if !queued {
             peer.messages_bytes.fetch_sub(bytes, Relaxed);
         }
         queued
+    }
+
+    /// Who waits to be sent.
+    pub(crate) fn waiting(&self) -> Waiting {
+        self.waiting.clone()
     }
 
     /// Queues one command for the leader, or gives it back.
@@ -101,13 +109,13 @@ impl PeerOutbox {
 impl MessageQueue {
     /// The next message, or `None` when the replica has ended.
     pub(crate) async fn recv(&mut self) -> Option<Message> {
-        let message = self.queue.recv().await?;
+        let (message, _) = self.queue.recv().await?;
         Some(self.taken(message))
     }
 
     /// The next message, if one waits.
     pub(crate) fn try_recv(&mut self) -> Option<Message> {
-        let message = self.queue.try_recv().ok()?;
+        let (message, _) = self.queue.try_recv().ok()?;
         Some(self.taken(message))
     }
 
@@ -153,7 +161,10 @@ mod tests {
         assert!(queue.try_recv().is_some());
         let taken = (0..PEER_QUEUE_MESSAGES_MAX + 1).filter(|_| outbox.send(message(2, 1))).count();
         assert_eq!(taken, PEER_QUEUE_MESSAGES_MAX, "full by count");
+        assert_eq!(outbox.waiting().depth(), PEER_QUEUE_MESSAGES_MAX);
         outbox.remove(2);
         assert!(!outbox.send(message(2, 1)), "it is gone");
+        drop(queues);
+        assert_eq!(outbox.waiting().depth(), 0);
     }
 }

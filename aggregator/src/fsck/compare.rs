@@ -5,10 +5,12 @@ use crate::command::Entry;
 use crate::consensus::log_store::LogInspection;
 use crate::state::State;
 
-pub(super) fn compare(stores: &Stores, inspection: &mut Inspection) {
+pub(super) fn compare(mut stores: Stores, inspection: &mut Inspection) {
+    let snapshot = stores.snapshot.take();
+    let stores = &stores;
     tables_and_log(stores, inspection);
     signature_and_evidence(stores, inspection);
-    let state = state(stores, inspection);
+    let state = state(stores, snapshot, inspection);
     if let Some(log) = &stores.log {
         let leaves = accounted_leaves(log, state, inspection);
         log_and_promises(leaves, stores, inspection);
@@ -56,16 +58,26 @@ fn signature_and_evidence(stores: &Stores, inspection: &mut Inspection) {
     }
 }
 
-/// The state that the tables hold; without any that can be believed, the empty one.
-fn state(stores: &Stores, inspection: &mut Inspection) -> State {
-    let Some(rows) = &stores.rows else { return State::new() };
-    match State::from_rows(rows.rows.iter().cloned()) {
-        Ok(state) => state,
-        Err(fault) => {
-            inspection.find("tables", "tables_rows", fault, Next::Mends);
-            State::new()
-        }
+/// The state from which a start goes on: that of the tables, else of a snapshot, else the empty one
+/// with the whole log.
+fn state(stores: &Stores, snapshot: Option<State>, inspection: &mut Inspection) -> State {
+    let start = stores.log.as_ref().map_or(0, |log| log.facts.first_index.saturating_sub(1));
+    let fits = |state: &State| state.applied() >= start;
+    let found = saved(stores, inspection).filter(fits).or(snapshot.filter(fits));
+    if found.is_none() && start > 0 {
+        let message = format!(
+            "expected tables or a snapshot from which the Raft log goes on, after entry {start} or \
+             later, got none that is whole"
+        );
+        inspection.find("snapshots", "state_gone", message, Next::Refuses);
     }
+    found.unwrap_or_default()
+}
+
+fn saved(stores: &Stores, inspection: &mut Inspection) -> Option<State> {
+    let rows = stores.rows.as_ref()?.rows.iter().cloned();
+    let loaded = State::from_rows(rows);
+    loaded.inspect_err(|fault| inspection.find("tables", "tables_rows", fault, Next::Mends)).ok()
 }
 
 /// Leaves that the log makes, committed or not; none when it does not reach down to the state.

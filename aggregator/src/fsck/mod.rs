@@ -1,12 +1,14 @@
 //! Looks at a stopped replica's data directory and says what is wrong with it. Changes nothing.
 //!
 //! Each room judges its own files ([`LogStore::inspect`], [`LogWriter::rehearse`],
-//! [`Tables::inspect`] on a copy, the identity, the promise of the last signature); this one asks
-//! them in the order in which a start believes them, and compares what they say of each other.
+//! [`Tables::inspect`] on a copy, the snapshots, the identity, the promise of the last signature);
+//! this one asks them in the order in which a start believes them, and compares what they say of
+//! each other.
 
 mod claim;
 mod compare;
 mod evidence;
+mod snapshots;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,7 @@ use crate::config::Config;
 use crate::consensus::log_store::{LogIdentity, LogInspection, LogStore, LogStoreFault};
 use crate::identity::{IdentityFault, NodeIdentity};
 use crate::recorder::last_signed::{self, SignedFile};
+use crate::state::State;
 use crate::tables::{LoadedRows, Tables, TablesFault};
 use evidence::Evidence;
 
@@ -55,6 +58,8 @@ pub struct Inspection {
     pub evidence: Option<EvidenceFacts>,
     /// The newest entry whose effects are in the tables; none without tables.
     pub tables_applied: Option<u64>,
+    /// After which entries there are snapshots that are whole, the newest first.
+    pub snapshots: Vec<u64>,
     /// Leaves under the newest checkpoint that this node cosigned.
     pub signed_size: Option<u64>,
 }
@@ -101,7 +106,8 @@ pub fn inspect(config: &Config) -> Result<Inspection, FsckFault> {
     let evidence = evidence::inspect(config, identity.as_ref(), &mut inspection);
     let signed = signed(config, &mut inspection);
     let rows = tables(config, &mut inspection)?;
-    compare::compare(&Stores { log, evidence, signed, rows }, &mut inspection);
+    let snapshot = snapshots::inspect(config, identity.as_ref(), &mut inspection);
+    compare::compare(Stores { log, evidence, signed, rows, snapshot }, &mut inspection);
     Ok(inspection)
 }
 
@@ -111,6 +117,8 @@ struct Stores {
     evidence: Option<Evidence>,
     signed: Option<Checkpoint>,
     rows: Option<LoadedRows>,
+    /// The state in the newest snapshot that is whole.
+    snapshot: Option<State>,
 }
 
 impl Inspection {

@@ -1,11 +1,14 @@
 //! Catching up, wired to this node: who leads, whom to ask, what to install.
 
+use std::sync::Arc;
+
 use super::NodeFault;
 use super::snapshots::meta_of;
 use crate::catchup::{Answer, Ask, CatchUp, CatchUpThread, Cluster, Offer, RecorderEvidence};
 use crate::clock::Clock;
 use crate::consensus::{ConsensusHandle, PeerOutbox, SnapshotOffer};
 use crate::identity::NodeIdentity;
+use crate::meters::CatchUpMeter;
 use crate::recorder::RecorderHandle;
 use crate::snapshot::{Descriptor, SnapshotStore};
 
@@ -16,12 +19,12 @@ pub(super) fn start(
     snapshots: SnapshotStore,
     recorder: RecorderHandle,
     consensus: ConsensusHandle,
-    (outbox, clock): (PeerOutbox, Clock),
+    (outbox, clock, meter): (PeerOutbox, Clock, Arc<CatchUpMeter>),
 ) -> Result<CatchUpThread, NodeFault> {
     let machine = CatchUp::new(identity.origin.clone(), snapshots.clone());
     let evidence = RecorderEvidence::new(recorder);
     let cluster = Box::new(Wired { snapshots, consensus, outbox });
-    let started = CatchUpThread::start(machine, evidence, cluster, clock);
+    let started = CatchUpThread::start(machine, evidence, cluster, clock, meter);
     started.map_err(|why| NodeFault::room("catch_up")(&why))
 }
 

@@ -183,7 +183,7 @@ impl Machine {
         self.saving.done(begun_ms, self.clock.monotonic_ms());
     }
 
-    /// The rows are taken here, between two entries; they are written elsewhere.
+    /// The state is copied here, between two entries; it is encoded and written elsewhere.
     fn order_snapshot_when_due(&mut self, index: u64, entry_bytes: usize) {
         let now_ms = self.clock.monotonic_ms();
         if !self.orders.is_due_after(entry_bytes + ENTRY_OVERHEAD_BYTES, now_ms) {
@@ -191,8 +191,9 @@ impl Machine {
         }
         let position = self.disk.raft_log.position(index);
         let (Some(position), Some(membership)) = (position, self.membership()) else { return };
-        let (leaf_count, rows) = (self.state.leaf_count(), self.state.rows());
-        self.orders.order(Order { position, membership, leaf_count, rows }, now_ms);
+        let state = Box::new(self.state.clone());
+        self.orders.meter.stalled(now_ms);
+        self.orders.order(Order { position, membership, state, ordered_at_ms: now_ms });
     }
 
     /// Everybody, of everything: the state is another one.

@@ -45,6 +45,7 @@ use rooms::Rooms;
 use scrub::Scrub;
 use servers::{Doors, Handed};
 use snapshots::SnapshotMaker;
+pub(crate) use state_source::load as state_of_snapshot;
 
 /// Why a replica does not start. The operator must act; nothing was changed.
 #[derive(Debug, thiserror::Error)]

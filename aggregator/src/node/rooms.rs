@@ -27,6 +27,7 @@ use crate::consensus::transport::{
 use crate::consensus::{Consensus, ConsensusHandle, PeerOutbox};
 use crate::identity::{NodeIdentity, Start};
 use crate::limits::PROPOSALS_OF_RECORDER_MAX;
+use crate::meters::{CatchUpMeter, SnapshotMeter};
 use crate::recorder::{Health, Recorder, RecorderParts, SignedFile};
 use crate::tables::ResultIndex;
 use crate::views::ViewsReader;
@@ -46,6 +47,8 @@ pub(super) struct Rooms {
     pub(super) index: ResultIndex,
     pub(super) book: Arc<PeerBook>,
     pub(super) clock: Clock,
+    pub(super) snapshots_made: Arc<SnapshotMeter>,
+    pub(super) caught_up: Arc<CatchUpMeter>,
 }
 
 /// The part that talks to the other replicas, before it runs.
@@ -84,8 +87,8 @@ impl Rooms {
         let (proposals, proposed) = mpsc::channel(PROPOSALS_OF_RECORDER_MAX);
         let parts = recorder_parts(config, &identity, writer, &shared, proposals);
         let recorder = Recorder::start(parts).map_err(|why| NodeFault::room("recorder")(&why))?;
-        let (orders, snapshot_desk) = snapshots::orders(config.snapshots, clock.monotonic_ms());
-        let wish = snapshot_desk.wish();
+        let (orders, snapshot_desk) = snapshots::orders(config.snapshots, &clock);
+        let (wish, snapshots_made) = (snapshot_desk.wish(), snapshot_desk.meter());
         let machine_disk =
             MachineDisk { tables, snapshots: store.clone(), raft_log: raft_log.clone() };
         let (machine, readers) =
@@ -95,12 +98,13 @@ impl Rooms {
             .map_err(|why| NodeFault::room("consensus")(&why))?;
         let (recorded, handle) = (recorder.handle(), consensus.handle());
         let (log_id, now) = (identity.log_id(), clock.clone());
+        let caught_up = Arc::<CatchUpMeter>::default();
         let catch_up = catch_up::start(
             &identity,
             store.clone(),
             recorded.clone(),
             handle.clone(),
-            (outbox, now.clone()),
+            (outbox, now.clone(), Arc::clone(&caught_up)),
         )?;
         let shelf = Shelf::new(store.clone(), config.evidence_dir(), recorded.published());
         let desk = FetchDesk::new(shelf, config.fetch_rate, now);
@@ -136,6 +140,8 @@ impl Rooms {
             index,
             book,
             clock,
+            snapshots_made,
+            caught_up,
         };
         let duties = Duties::new(config, &rooms);
         Ok((rooms, Meeting { transport, desk, wish, duties, proposed }))

@@ -21,11 +21,13 @@ use crate::consensus::ConsensusHandle;
 use crate::consensus::log_store::LogStore;
 use crate::identity::NodeIdentity;
 use crate::ingest::{self, Counters, Handles, SpecSnapshot};
-use crate::metrics::Metrics;
+use crate::meters::{CatchUpMeter, SnapshotMeter};
+use crate::metrics::{Beside, Metrics};
 use crate::recorder::RecorderHandle;
 use crate::tables::ResultIndex;
 use crate::views::ViewsReader;
 use crate::views::members::MembersView;
+use crate::waiting::Waiting;
 
 /// Bound and not yet served.
 pub(super) struct Doors {
@@ -48,6 +50,8 @@ pub(super) struct Handed {
     pub(super) grpc_addresses: Vec<String>,
     pub(super) clock: Clock,
     pub(super) recorder: RecorderHandle,
+    pub(super) snapshots_made: Arc<SnapshotMeter>,
+    pub(super) caught_up: Arc<CatchUpMeter>,
 }
 
 impl Handed {
@@ -65,6 +69,8 @@ impl Handed {
             grpc_addresses: config.nodes.iter().map(|node| node.grpc.clone()).collect(),
             clock: rooms.clock.clone(),
             recorder: rooms.recorder.handle(),
+            snapshots_made: Arc::clone(&rooms.snapshots_made),
+            caught_up: Arc::clone(&rooms.caught_up),
         }
     }
 }
@@ -100,12 +106,20 @@ pub(super) fn serve(
     stop: watch::Receiver<bool>,
 ) -> JoinSet<()> {
     let counters = Counters::default();
+    let http_open = Waiting::default();
+    let beside = Beside {
+        recorder: handed.recorder.waiting(),
+        outgoing: handed.handle.outgoing(),
+        http: http_open.clone(),
+        snapshots: handed.snapshots_made,
+        catch_up: handed.caught_up,
+    };
     let metrics = Metrics::new(
         handed.views.clone(),
         counters.clone(),
         handed.handle.counters(),
         handed.raft_log,
-        handed.recorder.waiting(),
+        beside,
     );
     let freshness = Reads {
         handle: handed.handle.clone(),
@@ -138,7 +152,7 @@ pub(super) fn serve(
     let mut tasks = JoinSet::new();
     let http_stop = stop.clone();
     tasks.spawn(async move {
-        api::serve(http, router(api), raised(http_stop)).await;
+        api::serve(http, router(api), http_open, raised(http_stop)).await;
     });
     tasks.spawn(async move {
         if let Err(why) = ingest::serve(grpc, handles, stop).await {

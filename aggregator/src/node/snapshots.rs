@@ -1,9 +1,9 @@
 //! When a snapshot is made, and what is let go of after it.
 //!
-//! The apply thread says when, and gives the rows as they are after an entry; a thread of its own
-//! makes them durable, so that applying goes on meanwhile. The Raft log is then let go of up to the
-//! older of the snapshots that are kept: one damaged snapshot costs nothing, and a follower that
-//! lags by less than one needs none.
+//! The apply thread says when, and gives a copy of the state as it is after an entry; a thread of
+//! its own encodes it and makes it durable, so that applying goes on meanwhile. The Raft log is
+//! then let go of up to the older of the snapshots that are kept: one damaged snapshot costs
+//! nothing, and a follower that lags by less than one needs none.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -13,19 +13,24 @@ use std::thread::{self, JoinHandle};
 use proofmark_evidence::Hash;
 
 use super::NodeFault;
+use crate::clock::Clock;
 use crate::config::SnapshotPlan;
 use crate::consensus::log_store::LogStore;
 use crate::consensus::{ConsensusHandle, Membership, Position, SnapshotMeta};
 use crate::limits::{SNAPSHOT_LOG_FACTOR, SNAPSHOT_TAIL_PARTS, SNAPSHOT_WANTED_GAP_MS};
+use crate::meters::SnapshotMeter;
 use crate::recorder::RecorderHandle;
-use crate::snapshot::{About, RowBytes, Snapshot, SnapshotFault, SnapshotStore};
+use crate::snapshot::{About, Snapshot, SnapshotFault, SnapshotStore};
+use crate::state::State;
 
 /// A state to be made durable.
 pub(super) struct Order {
     pub(super) position: Position,
     pub(super) membership: Membership,
-    pub(super) leaf_count: u64,
-    pub(super) rows: Vec<RowBytes>,
+    /// As it was after that entry: encoded here, on the other thread.
+    pub(super) state: Box<State>,
+    /// Monotonic.
+    pub(super) ordered_at_ms: u64,
 }
 
 /// What both sides know.
@@ -44,6 +49,7 @@ pub struct SnapshotOrders {
     plan: SnapshotPlan,
     orders: SyncSender<Order>,
     shared: Arc<Shared>,
+    pub(super) meter: Arc<SnapshotMeter>,
     /// Bytes of the entries applied since the newest order.
     log_bytes: u64,
     ordered_at_ms: u64,
@@ -55,6 +61,7 @@ pub(super) struct SnapshotDesk {
     /// Of the Raft log, its newest.
     kept_bytes: u64,
     shared: Arc<Shared>,
+    meter: Arc<SnapshotMeter>,
 }
 
 /// Says that a peer needs a snapshot. Clones share.
@@ -68,13 +75,15 @@ impl SnapshotWish {
 }
 
 /// Both sides.
-pub(super) fn orders(plan: SnapshotPlan, now_ms: u64) -> (SnapshotOrders, SnapshotDesk) {
+pub(super) fn orders(plan: SnapshotPlan, clock: &Clock) -> (SnapshotOrders, SnapshotDesk) {
     let (sender, orders) = sync_channel(1);
     let shared = Arc::<Shared>::default();
     let kept_bytes = plan.log_bytes / SNAPSHOT_TAIL_PARTS;
-    let desk = SnapshotDesk { orders, kept_bytes, shared: Arc::clone(&shared) };
-    let (log_bytes, ordered_at_ms) = (0, now_ms);
-    (SnapshotOrders { plan, orders: sender, shared, log_bytes, ordered_at_ms }, desk)
+    let meter = Arc::new(SnapshotMeter::new(clock.clone()));
+    let shown = Arc::clone(&meter);
+    let desk = SnapshotDesk { orders, kept_bytes, shared: Arc::clone(&shared), meter: shown };
+    let (log_bytes, ordered_at_ms) = (0, clock.monotonic_ms());
+    (SnapshotOrders { plan, orders: sender, shared, meter, log_bytes, ordered_at_ms }, desk)
 }
 
 impl SnapshotOrders {
@@ -92,7 +101,8 @@ impl SnapshotOrders {
         is_wanted || is_much || age_ms >= self.plan.interval_ms
     }
 
-    pub(super) fn order(&mut self, order: Order, now_ms: u64) {
+    pub(super) fn order(&mut self, order: Order) {
+        let now_ms = order.ordered_at_ms;
         self.shared.is_busy.store(true, SeqCst);
         self.shared.is_wanted.store(false, SeqCst);
         (self.log_bytes, self.ordered_at_ms) = (0, now_ms);
@@ -117,6 +127,10 @@ impl SnapshotDesk {
         SnapshotWish(Arc::clone(&self.shared))
     }
 
+    pub(super) fn meter(&self) -> Arc<SnapshotMeter> {
+        Arc::clone(&self.meter)
+    }
+
     /// Tells consensus of the newest snapshot there is, and takes orders from then on.
     ///
     /// # Errors
@@ -128,8 +142,9 @@ impl SnapshotDesk {
         recorder: RecorderHandle,
         consensus: ConsensusHandle,
     ) -> Result<SnapshotMaker, NodeFault> {
-        let SnapshotDesk { orders, kept_bytes, shared } = self;
-        let worker = Worker { log_id, store, raft_log, kept_bytes, recorder, consensus, shared };
+        let SnapshotDesk { orders, kept_bytes, shared, meter } = self;
+        let worker =
+            Worker { log_id, store, raft_log, kept_bytes, recorder, consensus, shared, meter };
         worker.tell_newest();
         let thread = thread::Builder::new().name("snapshot".to_owned());
         let thread = thread.spawn(move || worker.run(&orders));
@@ -155,12 +170,13 @@ struct Worker {
     recorder: RecorderHandle,
     consensus: ConsensusHandle,
     shared: Arc<Shared>,
+    meter: Arc<SnapshotMeter>,
 }
 
 impl Worker {
     fn run(&self, orders: &Receiver<Order>) {
         while let Ok(order) = orders.recv() {
-            if let Err(why) = self.carry_out(&order) {
+            if let Err(why) = self.carry_out(order) {
                 let slug = why.slug();
                 tracing::error!(slug, %why, "no snapshot was made: the Raft log is not compacted");
             }
@@ -168,18 +184,20 @@ impl Worker {
         }
     }
 
-    fn carry_out(&self, order: &Order) -> Result<(), SnapshotFault> {
+    fn carry_out(&self, order: Order) -> Result<(), SnapshotFault> {
         // The leaves that the state speaks of come first: it must never be ahead of the evidence.
         self.recorder.sync();
         // A crash here leaves evidence newer than any snapshot: replayed leaves are compared.
-        let Order { position, leaf_count, .. } = *order;
-        let membership = order.membership.clone();
+        let Order { position, membership, state, ordered_at_ms } = order;
+        let (leaf_count, rows) = (state.leaf_count(), state.rows());
+        drop(state);
         let about = About { log_id: self.log_id, position, membership, leaf_count };
-        self.store.write(&about, &order.rows)?;
+        self.store.write(&about, &rows)?;
         // A crash here leaves a snapshot that nobody was told of: start-up tells.
         self.store.prune(position.index)?;
         let snapshot = self.store.snapshot(position.index)?;
         let (index, bytes) = (position.index, snapshot.descriptor().bytes());
+        self.meter.made(bytes, ordered_at_ms);
         tracing::info!(index, bytes, leaf_count, "snapshot made");
         self.tell(&snapshot);
         self.compact(index)
@@ -228,16 +246,16 @@ mod tests {
     }
 
     fn order() -> Order {
-        let (position, membership) = (Position::default(), Membership::default());
-        Order { position, membership, leaf_count: 0, rows: Vec::new() }
+        let (position, membership, state) = Default::default();
+        Order { position, membership, state, ordered_at_ms: 0 }
     }
 
     #[test]
     fn a_snapshot_is_due_by_size_by_age_and_when_a_peer_needs_one() {
-        let (mut orders, desk) = orders(plan(), 0);
+        let (mut orders, desk) = orders(plan(), &Clock::manual(0));
         assert!(!orders.is_due_after(999, 0));
         assert!(orders.is_due_after(1, 0), "by size");
-        orders.order(order(), 0);
+        orders.order(order());
         assert!(!orders.is_due_after(5_000, 0), "one at a time");
         desk.shared.is_busy.store(false, SeqCst);
         desk.shared.bytes.store(2_000, SeqCst);

@@ -187,7 +187,7 @@ fn in_tables(state: State, mut tables: Tables) -> Found {
 ///
 /// # Errors
 /// It is damaged, or its rows are not a state of this program.
-pub(super) fn load(snapshot: &Snapshot) -> Result<State, SnapshotFault> {
+pub(crate) fn load(snapshot: &Snapshot) -> Result<State, SnapshotFault> {
     let (index, name) = (snapshot.about().position.index, snapshot.name().to_owned());
     let mut fault = None;
     let rows = snapshot.rows().map_while(|row| row.map_err(|why| fault = Some(why)).ok());

@@ -45,6 +45,11 @@ impl DiskFiles {
         parent.map_or(Ok(()), |parent| File::open(parent)?.sync_all())?;
         Ok(DiskFiles { dir })
     }
+
+    /// A directory as it is, for whoever only reads: nothing is made for it.
+    pub fn at(dir: impl Into<PathBuf>) -> DiskFiles {
+        DiskFiles { dir: dir.into() }
+    }
 }
 
 impl SnapshotFiles for DiskFiles {

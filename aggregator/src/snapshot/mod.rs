@@ -22,7 +22,7 @@ pub use files::{DiskFiles, SnapshotFiles};
 pub use head::{About, Descriptor};
 pub use part::Part;
 pub use read::{Rows, Snapshot};
-pub use store::SnapshotStore;
+pub use store::{Content, SnapshotStore};
 
 /// Why a snapshot was not written, or is not believed.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! The directory of snapshots: `<index>` whole, `<index>.part` on its way here, `<index>.tmp` being
 //! written. Indexes have 20 digits, so that names sort as they do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{About, Descriptor, Part, RowBytes, Snapshot, SnapshotFault, SnapshotFiles, write};
@@ -13,6 +13,30 @@ pub struct SnapshotStore {
     files: Arc<dyn SnapshotFiles>,
     /// Held while names change, so that one thread's removals meet no other's renames.
     names: Arc<Mutex<()>>,
+}
+
+/// What a file of the directory is, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A snapshot that was finished.
+    Whole { index: u64 },
+    /// A download goes on from it.
+    OnItsWay,
+    /// Was being written when the process ended.
+    Scratch,
+    /// None of ours.
+    Unknown,
+}
+
+impl Content {
+    fn of(name: &str) -> Content {
+        match parse(name, "") {
+            Some(index) => Content::Whole { index },
+            None if parse(name, PART_SUFFIX).is_some() => Content::OnItsWay,
+            None if name.ends_with(SCRATCH_SUFFIX) => Content::Scratch,
+            None => Content::Unknown,
+        }
+    }
 }
 
 impl SnapshotStore {
@@ -28,6 +52,20 @@ impl SnapshotStore {
             }
         }
         Ok(store)
+    }
+
+    /// The directory as another process left it; nothing is removed.
+    pub fn read_only(files: Arc<dyn SnapshotFiles>) -> SnapshotStore {
+        SnapshotStore { files, names: Arc::default() }
+    }
+
+    /// What lies in the directory, by name.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn contents(&self) -> Result<BTreeMap<String, Content>, SnapshotFault> {
+        let names = self.list()?;
+        Ok(names.into_iter().map(|name| (name.clone(), Content::of(&name))).collect())
     }
 
     /// Writes a snapshot, durably. One of the same index is replaced by the same bytes.

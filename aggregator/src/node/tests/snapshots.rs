@@ -40,6 +40,10 @@ impl Eager {
         paths
     }
 
+    fn beside(&self, name: &str) -> PathBuf {
+        self.config().snapshots_dir().join(name)
+    }
+
     /// Runs until the log has let go of its beginning, and stops in order.
     async fn run_until_compacted(&self) {
         let node = self.start().await.unwrap();
@@ -231,6 +235,66 @@ async fn an_install_cut_between_any_two_steps_is_completed_or_forgotten() {
         until(&node, "the log to go on", |views| views.health.status == "serving").await;
         node.stop().await.unwrap();
     }
+}
+
+/// What is done to a stopped replica whose log no longer has its beginning.
+type Harm = fn(&Eager);
+
+/// `fsck` names damage to snapshots, and the next start does what it said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_to_snapshots_is_named_and_the_next_start_does_what_was_said() {
+    let eager = Eager::new();
+    init(&eager.config(), None, Clock::system().unix_ms()).unwrap();
+    eager.run_until_compacted().await;
+    let kept = Kept::of(&eager);
+    let harms: [(Harm, &[&str], bool); 8] = [
+        (|_| {}, &[], true),
+        (|eager| flip(&eager.snapshots()[0]), &["snapshot_chunk"], true),
+        (|eager| write(&eager.snapshots()[0], b"pmsnap"), &["snapshot_head"], true),
+        (
+            |eager| write(&eager.beside("00000000000000000001.tmp"), b"x"),
+            &["snapshot_scratch"],
+            true,
+        ),
+        (|eager| write(&eager.beside("notes"), b"x"), &["snapshot_unexpected"], true),
+        (|eager| write(&eager.beside("00000000000000000001.part"), b"x"), &[], true),
+        (|eager| delete_tables(&eager.config().tables_dir()), &[], true),
+        (
+            |eager| {
+                delete_tables(&eager.config().tables_dir());
+                eager.snapshots().iter().for_each(|path| flip(path));
+            },
+            &["snapshot_chunk", "snapshot_chunk", "state_gone"],
+            false,
+        ),
+    ];
+    for (number, (harm, slugs, starts)) in harms.into_iter().enumerate() {
+        for part in ["raft", "tables", "snapshots", "evidence"] {
+            kept.put_back(&eager, part);
+        }
+        std::fs::copy(kept.0.path().join("last_signed"), eager.config().signed_file()).unwrap();
+        harm(&eager);
+        let found = crate::fsck::inspect(&eager.config()).unwrap();
+        let got: Vec<&str> = found.findings.iter().map(|finding| finding.slug.as_str()).collect();
+        assert_eq!(got, slugs, "harm {number}: {:?}", found.findings);
+        let refuses =
+            found.findings.iter().any(|finding| finding.next == crate::fsck::Next::Refuses);
+        assert_eq!(refuses, !starts, "harm {number}");
+        match eager.start().await {
+            Ok(node) => {
+                assert!(starts, "harm {number}: it starts");
+                until(&node, "the log to go on", |views| views.health.status == "serving").await;
+                node.stop().await.unwrap();
+            }
+            Err(fault) => {
+                assert!(!starts && fault.to_string().contains("state_gone"), "{number}: {fault}");
+            }
+        }
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) {
+    std::fs::write(path, bytes).unwrap();
 }
 
 fn keep_newest(eager: &Eager) {

@@ -1,12 +1,18 @@
-//! Same commands, same bytes: on two replicas, and on one that was saved and loaded in between.
+//! Same commands, same bytes: on two replicas, on one that was saved and loaded in between, and on
+//! one that got its state as a snapshot.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use proofmark_evidence::{Outcome, SealedBatch, SigningKey, sha256};
+use proofmark_evidence::{Hash, Outcome, SealedBatch, SigningKey, sha256};
 use proptest::prelude::*;
 
 use super::super::fixture::*;
 use super::super::*;
+use crate::consensus::{Membership, Position};
+use crate::node::state_of_snapshot;
+use crate::snapshot::mem_disk::MemFiles;
+use crate::snapshot::{About, SnapshotStore};
 
 /// One thing that happens. Many of them are refused; none may panic or break an invariant.
 #[derive(Clone, Debug)]
@@ -214,6 +220,21 @@ fn save(rows: &mut BTreeMap<Vec<u8>, Vec<u8>>, state: &mut State) {
     }
 }
 
+/// The state as a replica that catches up gets it, and the file it came in.
+fn through_a_file(state: &State) -> (State, Vec<u8>) {
+    let files = MemFiles::default();
+    let store = SnapshotStore::open(Arc::new(files.clone())).unwrap();
+    let about = About {
+        log_id: Hash([7; 32]),
+        position: Position { index: state.applied(), term: 1 },
+        membership: Membership::of_voters([1, 2, 3]),
+        leaf_count: state.leaf_count(),
+    };
+    store.write(&about, &state.rows()).unwrap();
+    let snapshot = store.snapshot(state.applied()).unwrap();
+    (state_of_snapshot(&snapshot).unwrap(), files.bytes(snapshot.name()))
+}
+
 /// An answered enrolment either begins a life, with one leaf, or tells of a life with its own key,
 /// without a leaf and without a change to any agent.
 fn check_enrolment(before: &State, command: &Command, effects: &[Effect], after: &State) {
@@ -267,5 +288,9 @@ proptest! {
         }
         prop_assert_eq!(script.world.state.encode(), other.encode());
         prop_assert_eq!(script.world.state.encode(), loaded.encode());
+        let (fetched, file) = through_a_file(&script.world.state);
+        prop_assert_eq!(script.world.state.encode(), fetched.encode());
+        prop_assert_eq!(&through_a_file(&fetched).1, &file);
+        prop_assert_eq!(&through_a_file(&loaded).1, &file);
     }
 }
