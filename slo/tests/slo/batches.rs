@@ -37,22 +37,23 @@ fn gathered(mut events: Vec<(u64, Event)>) -> Vec<(u64, Event)> {
     events
 }
 
-/// Each agent's last result of a minute is told once more, otherwise: the first word counts, in
-/// whichever row of the check table it stands.
+/// Each agent's last result of a minute is told once more, otherwise: the first word counts. Before
+/// it stands one that no grid knows, so that the second word's row in the check table comes first.
 fn contradicted(events: &[(u64, Event)]) -> Vec<(u64, Event)> {
     let mut told = Vec::new();
     for piece in events.chunk_by(share) {
-        told.extend_from_slice(piece);
-        if let Some((at_ms, Event::Result(last))) = piece.last() {
-            let outcome = match last.outcome {
-                Outcome::Pass => Outcome::Fail(FailReason::HttpStatus),
-                _ => Outcome::Pass,
-            };
-            told.push((
-                *at_ms,
-                Event::Result(HeardResult { outcome, runs_missed: 1, ..last.clone() }),
-            ));
-        }
+        let Some(((at_ms, Event::Result(last)), before)) = piece.split_last() else {
+            told.extend_from_slice(piece);
+            continue;
+        };
+        let outcome = match last.outcome {
+            Outcome::Pass => Outcome::Fail(FailReason::HttpStatus),
+            _ => Outcome::Pass,
+        };
+        let off_grid = HeardResult { scheduled_at_ms: last.scheduled_at_ms + 1, ..last.clone() };
+        let second = HeardResult { outcome, runs_missed: 1, ..last.clone() };
+        told.extend_from_slice(before);
+        told.extend([off_grid, last.clone(), second].map(|one| (*at_ms, Event::Result(one))));
     }
     told
 }
