@@ -541,6 +541,10 @@ pub const SNAPSHOT_LOG_FACTOR: u64 = 4;
 /// followers that lag by no more.
 pub const SNAPSHOT_TAIL_PARTS: u64 = 4;
 
+/// How often it is looked whether a checkpoint covers the newest snapshot by now, in milliseconds:
+/// peers are offered no other.
+pub const SNAPSHOT_COVERED_LOOK_MS: u64 = 500;
+
 /// After one snapshot the next that a peer needs is made no sooner than this, in milliseconds.
 pub const SNAPSHOT_WANTED_GAP_MS: u64 = 5_000;
 

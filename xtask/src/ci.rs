@@ -7,7 +7,7 @@ use crate::{deny, nemesis, sim, stranger, test, tidy};
 
 /// Seeds of the fixed simulator set: the same on every run, so that a red build repeats. Those that
 /// once failed are run by the tests besides. Fresh ones (`cargo xtask sim --minutes 5`) follow once
-/// two nodes of three, one of which lags, can go on without the third: seed 2534 shows otherwise.
+/// some ten thousand of them have held in a row.
 const SIM_SEEDS: &str = "220";
 
 /// Power cuts of new installations; the nightly form ages some first.

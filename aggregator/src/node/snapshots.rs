@@ -5,10 +5,12 @@
 //! then let go of up to the older of the snapshots that are kept: one damaged snapshot costs
 //! nothing, and a follower that lags by less than one needs none.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use proofmark_evidence::Hash;
 
@@ -17,7 +19,9 @@ use crate::clock::Clock;
 use crate::config::SnapshotPlan;
 use crate::consensus::log_store::LogStore;
 use crate::consensus::{ConsensusHandle, Membership, Position, SnapshotMeta};
-use crate::limits::{SNAPSHOT_LOG_FACTOR, SNAPSHOT_TAIL_PARTS, SNAPSHOT_WANTED_GAP_MS};
+use crate::limits::{
+    SNAPSHOT_COVERED_LOOK_MS, SNAPSHOT_LOG_FACTOR, SNAPSHOT_TAIL_PARTS, SNAPSHOT_WANTED_GAP_MS,
+};
 use crate::meters::SnapshotMeter;
 use crate::recorder::RecorderHandle;
 use crate::snapshot::{About, Snapshot, SnapshotFault, SnapshotStore};
@@ -131,7 +135,7 @@ impl SnapshotDesk {
         Arc::clone(&self.meter)
     }
 
-    /// Tells consensus of the newest snapshot there is, and takes orders from then on.
+    /// Tells consensus of the newest snapshot there is for others, and takes orders.
     ///
     /// # Errors
     /// There is no thread.
@@ -143,9 +147,18 @@ impl SnapshotDesk {
         consensus: ConsensusHandle,
     ) -> Result<SnapshotMaker, NodeFault> {
         let SnapshotDesk { orders, kept_bytes, shared, meter } = self;
-        let worker =
-            Worker { log_id, store, raft_log, kept_bytes, recorder, consensus, shared, meter };
-        worker.tell_newest();
+        let told = Cell::new(0);
+        let worker = Worker {
+            log_id,
+            store,
+            raft_log,
+            kept_bytes,
+            recorder,
+            consensus,
+            shared,
+            meter,
+            told,
+        };
         let thread = thread::Builder::new().name("snapshot".to_owned());
         let thread = thread.spawn(move || worker.run(&orders));
         let thread = thread.map_err(|why| NodeFault::room("snapshot")(&why))?;
@@ -171,20 +184,36 @@ struct Worker {
     consensus: ConsensusHandle,
     shared: Arc<Shared>,
     meter: Arc<SnapshotMeter>,
+    /// The index of the newest that consensus was told of; 0: none.
+    told: Cell<u64>,
 }
 
 impl Worker {
     fn run(&self, orders: &Receiver<Order>) {
-        while let Ok(order) = orders.recv() {
-            if let Err(why) = self.carry_out(order) {
+        let look = Duration::from_millis(SNAPSHOT_COVERED_LOOK_MS);
+        loop {
+            let done = match orders.recv_timeout(look) {
+                Ok(order) => {
+                    let done = self.carry_out(order);
+                    self.shared.is_busy.store(false, SeqCst);
+                    done
+                }
+                Err(RecvTimeoutError::Timeout) => Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if let Err(why) = done.and_then(|()| self.tell_covered()) {
                 let slug = why.slug();
                 tracing::error!(slug, %why, "no snapshot was made: the Raft log is not compacted");
             }
-            self.shared.is_busy.store(false, SeqCst);
         }
     }
 
     fn carry_out(&self, order: Order) -> Result<(), SnapshotFault> {
+        if !is_newest_covered(&self.store, self.published_size())? {
+            // A newer one would take the place of the last that peers can make use of.
+            tracing::debug!("the newest snapshot is not published yet: none is made after it");
+            return Ok(());
+        }
         // The leaves that the state speaks of come first: it must never be ahead of the evidence.
         self.recorder.sync();
         // A crash here leaves evidence newer than any snapshot: replayed leaves are compared.
@@ -199,22 +228,31 @@ impl Worker {
         let (index, bytes) = (position.index, snapshot.descriptor().bytes());
         self.meter.made(bytes, ordered_at_ms);
         tracing::info!(index, bytes, leaf_count, "snapshot made");
+        Ok(())
+    }
+
+    /// Tells consensus of the newest snapshot that the published checkpoint covers, once, and lets
+    /// go of the log below it. Whoever fetched another would wait for a checkpoint that may need
+    /// its own cosignature, and so for ever.
+    fn tell_covered(&self) -> Result<(), SnapshotFault> {
+        let Some(snapshot) = newest_covered(&self.store, self.published_size())? else {
+            return Ok(());
+        };
+        let index = snapshot.about().position.index;
+        if self.told.replace(index) == index {
+            return Ok(());
+        }
         self.tell(&snapshot);
         self.compact(index)
+    }
+
+    fn published_size(&self) -> u64 {
+        self.recorder.status().borrow().published_size
     }
 
     fn tell(&self, snapshot: &Snapshot) {
         self.shared.bytes.store(snapshot.descriptor().bytes(), SeqCst);
         self.consensus.snapshot_made(meta_of(snapshot));
-    }
-
-    /// At a start: followers may need it before the next one is made.
-    fn tell_newest(&self) {
-        let indexes = self.store.indexes().unwrap_or_default();
-        let newest = indexes.into_iter().find_map(|index| self.store.snapshot(index).ok());
-        if let Some(snapshot) = newest {
-            self.tell(&snapshot);
-        }
     }
 
     /// Up to the oldest snapshot that is kept, once there are two, and not the last bytes.
@@ -231,6 +269,20 @@ impl Worker {
     }
 }
 
+/// The newest snapshot all of whose leaves are under the published checkpoint.
+fn newest_covered(
+    store: &SnapshotStore,
+    published: u64,
+) -> Result<Option<Snapshot>, SnapshotFault> {
+    let mut whole = store.indexes()?.into_iter().filter_map(|index| store.snapshot(index).ok());
+    Ok(whole.find(|snapshot| snapshot.about().leaf_count <= published))
+}
+
+fn is_newest_covered(store: &SnapshotStore, published: u64) -> Result<bool, SnapshotFault> {
+    let mut whole = store.indexes()?.into_iter().filter_map(|index| store.snapshot(index).ok());
+    Ok(whole.next().is_none_or(|newest| newest.about().leaf_count <= published))
+}
+
 /// What consensus knows of a snapshot.
 pub(super) fn meta_of(snapshot: &Snapshot) -> SnapshotMeta {
     let About { position, membership, .. } = snapshot.about().clone();
@@ -240,6 +292,7 @@ pub(super) fn meta_of(snapshot: &Snapshot) -> SnapshotMeta {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::DiskFiles;
 
     fn plan() -> SnapshotPlan {
         SnapshotPlan { log_bytes: 1_000, interval_ms: 60_000 }
@@ -248,6 +301,28 @@ mod tests {
     fn order() -> Order {
         let (position, membership, state) = Default::default();
         Order { position, membership, state, ordered_at_ms: 0 }
+    }
+
+    #[test]
+    fn only_what_is_published_is_offered_and_followed_by_another() {
+        let home = tempfile::tempdir().expect("a directory");
+        let files = DiskFiles::open(home.path()).expect("it opens");
+        let store = SnapshotStore::open(Arc::new(files)).expect("it opens");
+        assert!(is_newest_covered(&store, 0).expect("it is read"), "there is none");
+        for (index, leaf_count) in [(10, 4), (20, 6)] {
+            let position = Position { index, term: 1 };
+            let membership = Membership::of_voters([1, 2, 3]);
+            let about = About { log_id: Hash::ZERO, position, membership, leaf_count };
+            store.write(&about, &[]).expect("it is written");
+        }
+        let check = |published, expect: Option<u64>, is_newest| {
+            let found = newest_covered(&store, published).expect("it is read");
+            assert_eq!(found.map(|one| one.about().position.index), expect);
+            assert_eq!(is_newest_covered(&store, published).expect("it is read"), is_newest);
+        };
+        check(3, None, false);
+        check(5, Some(10), false);
+        check(6, Some(20), true);
     }
 
     #[test]

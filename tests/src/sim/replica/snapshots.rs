@@ -19,31 +19,44 @@ use crate::sim::disk::Disk;
 const KEPT_BYTES: u64 = 2 << 10;
 
 impl Up {
-    /// The state as it is now becomes a snapshot, and the log below it may go.
+    /// The state as it is now becomes a snapshot, unless the one before is of no use to peers yet.
     ///
     /// # Errors
     /// The disk failed: the process ends.
     pub(super) fn make_snapshot(&mut self) -> Result<(), SnapshotFault> {
+        let published = self.recorder.status().published_size;
         let index = self.machine.applied();
-        let Some(position) = self.log.store.position(index).filter(|at| at.index > 0) else {
-            return Ok(());
-        };
-        let membership = self.membership();
-        let leaf_count = self.machine.state.leaf_count();
-        let about = About { log_id: self.log_id, position, membership, leaf_count };
-        self.snapshots.write(&about, &self.machine.snapshot_rows())?;
-        // A crash here leaves a snapshot that nobody was told of: start-up tells.
-        self.snapshots.prune(index)?;
-        self.tell_newest_snapshot();
-        self.let_go_below(position)
+        let newest = self.whole_snapshots()?.into_iter().next();
+        let is_covered = newest.is_none_or(|one| one.about().leaf_count <= published);
+        if let Some(position) = self.log.store.position(index).filter(|at| at.index > 0)
+            && is_covered
+        {
+            let membership = self.membership();
+            let leaf_count = self.machine.state.leaf_count();
+            let about = About { log_id: self.log_id, position, membership, leaf_count };
+            self.snapshots.write(&about, &self.machine.snapshot_rows())?;
+            // A crash here leaves a snapshot that nobody was told of: start-up tells.
+            self.snapshots.prune(index)?;
+        }
+        self.tell_covered_snapshot()
     }
 
-    /// At a start, too: followers may need it before the next one is made.
-    pub(super) fn tell_newest_snapshot(&mut self) {
-        let indexes = self.snapshots.indexes().unwrap_or_default();
-        if let Some(newest) = indexes.into_iter().find_map(|at| self.snapshots.snapshot(at).ok()) {
-            self.driver.snapshot_made(meta_of(&newest));
-        }
+    /// Followers are offered the newest that is published, and the log below it may go: as
+    /// `node/snapshots.rs` has it.
+    pub(super) fn tell_covered_snapshot(&mut self) -> Result<(), SnapshotFault> {
+        let published = self.recorder.status().published_size;
+        let mut whole = self.whole_snapshots()?.into_iter();
+        let Some(newest) = whole.find(|one| one.about().leaf_count <= published) else {
+            return Ok(());
+        };
+        self.driver.snapshot_made(meta_of(&newest));
+        self.let_go_below(newest.about().position)
+    }
+
+    /// The newest first.
+    fn whole_snapshots(&self) -> Result<Vec<Snapshot>, SnapshotFault> {
+        let indexes = self.snapshots.indexes()?.into_iter();
+        Ok(indexes.filter_map(|index| self.snapshots.snapshot(index).ok()).collect())
     }
 
     /// Some replicas keep the log from the older snapshot on, others hardly anything.

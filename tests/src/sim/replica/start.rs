@@ -152,7 +152,7 @@ impl Replica {
             resting_until_ms: 0,
             installing: None,
         };
-        up.tell_newest_snapshot();
+        up.tell_covered_snapshot().map_err(|fault| fault.to_string())?;
         Ok(up)
     }
 }

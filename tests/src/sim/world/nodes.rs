@@ -4,6 +4,7 @@ use proofmark_aggregator::command::{COMMANDS_NEWEST, Command};
 use proofmark_aggregator::consensus::Role;
 use proofmark_aggregator::consensus::driver::{Message, RoleChange};
 
+use super::power::End;
 use super::{Event, Phase, World};
 use crate::sim::Planted;
 use crate::sim::nemesis;
@@ -243,6 +244,11 @@ impl World {
     pub(super) fn look_at_published(&mut self, node: usize) -> Result<(), String> {
         let Some(up) = &self.nodes[node].replica.up else { return Ok(()) };
         if let Some(why) = up.health.divergence() {
+            if self.rotten_node == Some(node) && self.faults.bit_flips > 0 {
+                let why = why.to_string();
+                self.crash_node(node, End::Killed, 0);
+                return self.damaged(node, why);
+            }
             return Err(format!("node {} diverged: {why}", node + 1));
         }
         let size = up.recorder.status().published_size;
