@@ -224,8 +224,13 @@ pub const AGENTS_MAX: usize = 10_000;
 /// taken sequence number are noticed. Older retries still are duplicates, by their number.
 pub const RECENT_BATCHES_MAX: usize = 64;
 
-/// Join tokens remembered. Reached: a new one is refused with `tokens_full`.
-pub const TOKENS_MAX: usize = 1_000;
+/// Join tokens remembered while older programs take part: spent ones count until they are
+/// forgotten. Reached: a new one is refused with `tokens_full`.
+pub const TOKENS_MAX_BEFORE_MEMBERS: usize = 1_000;
+
+/// Join tokens remembered: a whole fleet's. Reached: the spent one that expires first is forgotten;
+/// when all are open, a new one is refused with `tokens_full`.
+pub const TOKENS_MAX: usize = AGENTS_MAX;
 
 /// How long after its expiry a token is remembered, in milliseconds, so that a late agent is
 /// told `token_expired` or `token_spent` rather than `token_unknown`.

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use proofmark_tests::acks::Acks;
-use proofmark_tests::installation::{Installation, Joining, Seat, free_addresses, path};
+use proofmark_tests::installation::{Installation, Joining, Replica, Seat, free_addresses, path};
 use proofmark_tests::judge::judge_evidence;
 use proofmark_tests::program::{self, Launch, must};
 use proofmark_tests::push::{Load, Pushers, Told};
@@ -47,9 +47,10 @@ fn next_seq(installation: &Installation) -> u64 {
 /// More of the agent's results are in than now.
 fn goes_on(installation: &Installation) {
     let before = next_seq(installation);
-    wait::until("more results", proofmark_tests::installation::SETTLE, || {
+    let more = wait::hoped("more results", proofmark_tests::installation::SETTLE, || {
         (next_seq(installation) > before + 2 * CHECKS as u64).then_some(())
     });
+    more.unwrap_or_else(|why| panic!("{why}\n{}", installation.logs()));
 }
 
 #[test]
@@ -120,8 +121,17 @@ fn replicas_come_and_go_and_a_stranger_follows() {
     for replica in &installation.replicas {
         let log = replica.evidence_dir();
         must(&["evidence", "verify", path(&log), "--policy", path(&log.join("policy"))]);
+        accounts_for_its_leaves(replica);
     }
     drop(first);
+}
+
+/// Without tables `fsck` goes through the whole Raft log, the changes of the members too.
+fn accounts_for_its_leaves(replica: &Replica) {
+    fs::remove_dir_all(replica.data.join("tables")).expect("its tables");
+    let output = program::run(&["aggregator", "fsck", "--config", path(replica.config())]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("raft") && !said.contains("raft_log_"), "{said}");
 }
 
 /// Of each agent the first number of which it was not told.

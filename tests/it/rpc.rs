@@ -2,11 +2,12 @@
 //! behind a proposer that needs no Raft.
 //!
 //! [`refusals`] holds every "no" this port can say, each against its golden file;
-//! [`uplink`] drives the agents' own side against it.
+//! [`news`] is what it says unasked; [`uplink`] drives the agents' own side against it.
 
 #![expect(clippy::unwrap_used, reason = "in a test's helper a panic is the failure")]
 
 mod bench;
 pub(crate) mod client;
+mod news;
 mod refusals;
 mod uplink;

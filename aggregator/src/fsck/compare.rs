@@ -1,8 +1,8 @@
 //! What the stores say of each other. Each may be whole in itself, and one of them an old copy.
 
 use super::{Inspection, Next, Stores};
-use crate::command::Entry;
-use crate::consensus::log_store::LogInspection;
+use crate::command::{CodecFault, Entry};
+use crate::consensus::log_store::{LogInspection, Logged};
 use crate::state::State;
 
 pub(super) fn compare(mut stores: Stores, inspection: &mut Inspection) {
@@ -90,27 +90,42 @@ fn accounted_leaves(
         return None;
     }
     for index in state.applied() + 1..=log.facts.last_index {
-        let data = match log.commands(index) {
-            Ok(data) => data,
+        let logged = match log.logged(index) {
+            Ok(logged) => logged,
             Err(fault) => {
                 inspection.find("raft", "raft_log_damaged", fault, Next::Refuses);
                 return None;
             }
         };
-        if data.is_empty() {
-            continue; // a new leader's first entry
-        }
-        let Ok(entry) = Entry::decode(&data) else {
+        if apply(&mut state, index, logged).is_err() {
             let message = format!("expected commands in entry {index}, got other bytes");
             inspection.find("raft", "raft_log_damaged", message, Next::Refuses);
             return None;
-        };
-        for command in &entry.commands {
-            state.apply(index, entry.stamped_at_ms, command);
         }
-        state.finish_entry(index);
     }
     Some(state.leaf_count())
+}
+
+/// As the apply thread does it.
+fn apply(state: &mut State, index: u64, logged: Logged) -> Result<(), CodecFault> {
+    match logged {
+        Logged::Commands(bytes) if bytes.is_empty() => {}
+        Logged::Change(bytes) if bytes.is_empty() => drop(state.leave_joint()),
+        Logged::Commands(bytes) => {
+            let Entry { stamped_at_ms, commands } = Entry::decode(&bytes)?;
+            for command in &commands {
+                state.apply(index, stamped_at_ms, command);
+            }
+        }
+        Logged::Change(bytes) => {
+            let Entry { stamped_at_ms, commands } = Entry::decode(&bytes)?;
+            for command in &commands {
+                state.apply_change(index, stamped_at_ms, command);
+            }
+        }
+    }
+    state.finish_entry(index);
+    Ok(())
 }
 
 /// A node signs only leaves of its own committed entries. If the log cannot account for them, it

@@ -93,6 +93,7 @@ enum Happened {
     Judged(Judged),
     Answered(Answer),
     SpecsChanged,
+    MembersChanged,
     NoteDue,
     CheckpointChanged,
     Diverged,
@@ -160,6 +161,7 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
                 Some(judged) = self.judging.next() => Happened::Judged(judged),
                 Some(answer) = self.deciding.next() => Happened::Answered(answer),
                 Ok(()) = self.handles.specs.changed() => Happened::SpecsChanged,
+                Ok(()) = self.handles.members.changed() => Happened::MembersChanged,
                 () = &mut self.note_pause, if !self.is_note_due => Happened::NoteDue,
                 Ok(()) = self.handles.checkpoint.changed(), if self.is_note_due => {
                     Happened::CheckpointChanged
@@ -185,6 +187,8 @@ impl<P: Proposer, D: AgentDirectory> Session<P, D> {
             Happened::Judged(judged) => self.propose(judged),
             Happened::Answered(answer) => self.send(answer).await?,
             Happened::SpecsChanged => self.send_specs().await?,
+            // Not with the next checkpoint: this replica may be the next to leave.
+            Happened::MembersChanged => self.send_addresses().await?,
             Happened::NoteDue => self.is_note_due = true,
             Happened::CheckpointChanged => self.send_checkpoint().await?,
             // What is under way is sent again elsewhere, and answered there.

@@ -54,7 +54,8 @@ pub(super) fn open(config: &Config) -> Result<Recovered, NodeFault> {
     let files = files.map_err(|why| NodeFault::room("snapshot_disk")(&why))?;
     let snapshots = SnapshotStore::open(Arc::new(files));
     let snapshots = snapshots.map_err(|why| NodeFault::room("snapshot")(&why))?;
-    let beside = Beside { config, log: &mut log, writer: &writer, snapshots: &snapshots };
+    let log_id = identity.log_id();
+    let beside = Beside { log_id, config, log: &mut log, writer: &writer, snapshots: &snapshots };
     let Found { state, tables } = beside.find(tables, rows)?;
     let fault = NodeFault::room("identity");
     let peer_starts = PeerStarts::open(&config.identity_dir()).map_err(|why| fault(&why))?;

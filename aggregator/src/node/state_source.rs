@@ -12,7 +12,7 @@
 //! | the state's install | the same, on disk | the same |
 //! | the tables' save | tables at the snapshot | goes on with them |
 
-use proofmark_evidence::{DirSource, LogWriter};
+use proofmark_evidence::{DirSource, Hash, LogWriter};
 
 use super::NodeFault;
 use crate::config::Config;
@@ -27,6 +27,7 @@ use crate::tables::{LoadedRows, Tables};
 
 /// What the state is chosen by.
 pub(super) struct Beside<'a> {
+    pub(super) log_id: Hash,
     pub(super) config: &'a Config,
     pub(super) log: &'a mut (LogStore, RecoveredLog),
     pub(super) writer: &'a LogWriter,
@@ -121,6 +122,10 @@ impl Beside<'_> {
         for index in in_log.chain(beyond).collect::<Vec<_>>() {
             let loaded = self.snapshots.snapshot(index).and_then(|one| Ok((load(&one)?, one)));
             match loaded {
+                Ok((_, snapshot)) if snapshot.about().log_id != self.log_id => {
+                    let (expected, got) = (self.log_id, snapshot.about().log_id);
+                    tracing::error!(index, %expected, %got, "a snapshot is of another log");
+                }
                 Ok((state, snapshot)) if state.leaf_count() <= self.writer.size() => {
                     tracing::info!(
                         index,

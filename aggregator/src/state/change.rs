@@ -59,7 +59,7 @@ impl State {
         expires_at_ms: u64,
     ) -> Applied {
         let token = Token { secret_hash, agent: agent.cloned(), expires_at_ms, spent_by: None };
-        self.tokens.create(id, token, self.head.stamped_at_ms)?;
+        self.tokens.create(id, token, (self.head.stamped_at_ms, self.version()))?;
         Ok(vec![Effect::Reply(Reply::TokenCreated)])
     }
 

@@ -39,8 +39,9 @@ impl Cast {
             nodes.iter().map(|node| (node.name.clone(), node.key.public())).collect();
         let policy = Policy::for_nodes(&origin, &log_key.public(), &public).expect("few nodes");
         let agents = (1..=agents)
-            .map(|n| AgentIdentity {
-                name: AgentName::parse(&format!("agent-{n}")).expect("a plain name"),
+            .enumerate()
+            .map(|(at, n)| AgentIdentity {
+                name: AgentName::parse(&agent_name(at)).expect("a plain name"),
                 key: key(n),
             })
             .collect();
@@ -60,6 +61,11 @@ impl Cast {
     pub(super) fn genesis_nodes(&self) -> Vec<(String, PublicKey)> {
         self.nodes.iter().map(|node| (node.name.clone(), node.key.public())).collect()
     }
+}
+
+/// What the agent at this place among them is called.
+pub(super) fn agent_name(at: usize) -> String {
+    format!("agent-{}", at + 1)
 }
 
 fn key(number: u64) -> SigningKey {

@@ -70,22 +70,29 @@ fn facts(store: &LogStore, recovered: &RecoveredLog) -> LogFacts {
     }
 }
 
+/// What an entry says to the state, encoded. Empty in those that raft makes for itself: a new
+/// leader's first, and the end of a joint phase.
+pub enum Logged {
+    Commands(Vec<u8>),
+    Change(Vec<u8>),
+}
+
 impl LogInspection {
-    /// The commands of one entry, encoded; empty in those that raft makes for itself.
-    ///
     /// # Errors
     /// It is not what was written.
-    pub fn commands(&self, index: u64) -> Result<Vec<u8>, LogUnreadable> {
+    pub fn logged(&self, index: u64) -> Result<Logged, LogUnreadable> {
         let entries = self.store.fetch(index, index + 1, u64::MAX)?;
-        Ok(entries.into_iter().next().map(commands_of).unwrap_or_default())
+        Ok(entries.into_iter().next().map_or(Logged::Commands(Vec::new()), logged))
     }
 }
 
 /// A change of membership carries its command beside what raft reads of it.
-fn commands_of(entry: Entry) -> Vec<u8> {
+fn logged(entry: Entry) -> Logged {
     match entry.get_entry_type() {
-        EntryType::EntryNormal => entry.data.to_vec(),
-        EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => entry.context.to_vec(),
+        EntryType::EntryNormal => Logged::Commands(entry.data.to_vec()),
+        EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
+            Logged::Change(entry.context.to_vec())
+        }
     }
 }
 

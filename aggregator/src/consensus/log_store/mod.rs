@@ -40,7 +40,7 @@ use files::Scanned;
 use index::{Index, Place};
 use record::{FileHeader, Start};
 
-pub use inspect::{LogInspection, Torn};
+pub use inspect::{LogInspection, Logged, Torn};
 pub use seam::{DirFiles, LogFiles};
 
 /// An open Raft log. Clones share it: the log thread writes, the raft and apply threads read.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proofmark_evidence::{FailReason, Hash, Outcome, UnknownReason};
 
+use crate::sim::cast::agent_name;
 use crate::sim::rng::Rng;
 
 /// A run: agent, check, scheduled instant.
@@ -43,6 +44,12 @@ impl Truth {
     pub(in crate::sim) fn damaged(&mut self, agent: usize) {
         self.damaged.insert(agent);
         self.spooled.get_mut(&agent).and_then(Vec::pop);
+    }
+
+    /// Whether an agent may have forgotten what it ran and delivered: then it runs the instant again,
+    /// both runs are evidence, and the first in the log counts.
+    pub(super) fn may_repeat(&self, agent: &str) -> bool {
+        self.damaged.iter().any(|at| agent == agent_name(*at))
     }
 
     /// An agent leaves its chain of batches: only damage gives it a reason to.
