@@ -550,8 +550,10 @@ pub const SNAPSHOT_TAIL_PARTS: u64 = 4;
 /// peers are offered no other.
 pub const SNAPSHOT_COVERED_LOOK_MS: u64 = 500;
 
-/// After one snapshot the next that a peer needs is made no sooner than this, in milliseconds.
-pub const SNAPSHOT_WANTED_GAP_MS: u64 = 5_000;
+/// After one snapshot the next is made no sooner than this, in milliseconds, however fast the Raft
+/// log grows (or than the configured interval, if that is shorter): a follower that was offered the
+/// one must have time to come for it before it is removed.
+pub const SNAPSHOT_GAP_MS: u64 = 5_000;
 
 /// Bytes of Raft log between two snapshots, unless configured. The log on disk is at most some
 /// three times that; a follower that lags by less needs no snapshot.

@@ -20,7 +20,7 @@ use crate::config::SnapshotPlan;
 use crate::consensus::log_store::LogStore;
 use crate::consensus::{ConsensusHandle, Membership, Position, SnapshotMeta};
 use crate::limits::{
-    SNAPSHOT_COVERED_LOOK_MS, SNAPSHOT_LOG_FACTOR, SNAPSHOT_TAIL_PARTS, SNAPSHOT_WANTED_GAP_MS,
+    SNAPSHOT_COVERED_LOOK_MS, SNAPSHOT_GAP_MS, SNAPSHOT_LOG_FACTOR, SNAPSHOT_TAIL_PARTS,
 };
 use crate::meters::SnapshotMeter;
 use crate::recorder::RecorderHandle;
@@ -98,7 +98,11 @@ impl SnapshotOrders {
             return false;
         }
         let age_ms = now_ms.saturating_sub(self.ordered_at_ms);
-        let is_wanted = self.shared.is_wanted.load(SeqCst) && age_ms >= SNAPSHOT_WANTED_GAP_MS;
+        // Whoever was offered the newest one has that long to come for it, and as long again.
+        if age_ms < SNAPSHOT_GAP_MS.min(self.plan.interval_ms) {
+            return false;
+        }
+        let is_wanted = self.shared.is_wanted.load(SeqCst);
         // A large state is not written out for every few entries.
         let worth = self.shared.bytes.load(SeqCst).saturating_mul(SNAPSHOT_LOG_FACTOR);
         let is_much = self.log_bytes >= self.plan.log_bytes.max(worth);
@@ -328,20 +332,22 @@ mod tests {
     #[test]
     fn a_snapshot_is_due_by_size_by_age_and_when_a_peer_needs_one() {
         let (mut orders, desk) = orders(plan(), &Clock::manual(0));
-        assert!(!orders.is_due_after(999, 0));
-        assert!(orders.is_due_after(1, 0), "by size");
+        let gap_ms = SNAPSHOT_GAP_MS;
+        assert!(!orders.is_due_after(999, gap_ms));
+        assert!(orders.is_due_after(1, gap_ms), "by size");
         orders.order(order());
-        assert!(!orders.is_due_after(5_000, 0), "one at a time");
+        assert!(!orders.is_due_after(5_000, 2 * gap_ms), "one at a time");
         desk.shared.is_busy.store(false, SeqCst);
         desk.shared.bytes.store(2_000, SeqCst);
-        assert!(!orders.is_due_after(100, 0), "a large state waits for more");
-        assert!(orders.is_due_after(8_000, 0));
+        assert!(!orders.is_due_after(100, 2 * gap_ms), "a large state waits for more");
+        assert!(orders.is_due_after(8_000, 2 * gap_ms));
         orders.installed(0, 0);
         assert!(!orders.is_due_after(1, 59_999));
         assert!(orders.is_due_after(1, 60_000), "by age");
         orders.installed(0, 60_000);
         desk.wish().want();
-        assert!(!orders.is_due_after(1, 60_000), "not again at once");
-        assert!(orders.is_due_after(1, 60_000 + SNAPSHOT_WANTED_GAP_MS), "wanted");
+        let soon_ms = 60_000 + gap_ms - 1;
+        assert!(!orders.is_due_after(50_000, soon_ms), "the last one can still be fetched");
+        assert!(orders.is_due_after(1, soon_ms + 1), "wanted");
     }
 }
