@@ -91,9 +91,7 @@ impl Nemesis {
         let mut faults = vec![self.draw()];
         if self.dice.below(3) == 0 {
             let second = self.draw();
-            // Two faults of one process undo each other.
-            let is_apart = faults[0].victim().is_none_or(|node| second.victim() != Some(node));
-            faults.extend(is_apart.then_some(second));
+            faults.extend(faults[0].goes_with(second).then_some(second));
         }
         let lasts = Duration::from_millis(self.dice.between(1_000, 8_000));
         say(&format!("{faults:?} for {lasts:?}"));
@@ -275,6 +273,16 @@ impl Fault {
         }
     }
 
+    /// Two faults of one process undo each other; a rolling restart is one of every replica.
+    fn goes_with(self, other: Fault) -> bool {
+        match (self, other) {
+            (Fault::RollingRestart, other) | (other, Fault::RollingRestart) => {
+                other.victim().is_none_or(|node| node.0 >= REPLICAS)
+            }
+            _ => self.victim().is_none_or(|node| other.victim() != Some(node)),
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Fault::Kill(_) => "SIGKILL",
@@ -293,4 +301,24 @@ impl Fault {
 
 fn now_ms() -> u64 {
     Clock::system().unix_ms()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_faults_never_meet_in_one_process() {
+        let check = |one: Fault, other: Fault, expect: bool| {
+            assert_eq!(one.goes_with(other), expect, "{one:?} {other:?}");
+            assert_eq!(other.goes_with(one), expect, "{other:?} {one:?}");
+        };
+        let (replica, agent) = (Node(2), Node(REPLICAS));
+        check(Fault::Kill(replica), Fault::Stop(replica), false);
+        check(Fault::Kill(replica), Fault::Stop(agent), true);
+        check(Fault::Kill(replica), Fault::RollingRestart, false);
+        check(Fault::Kill(agent), Fault::RollingRestart, true);
+        check(Fault::Isolate(replica), Fault::RollingRestart, true);
+        check(Fault::RollingRestart, Fault::RollingRestart, false);
+    }
 }
